@@ -1,0 +1,151 @@
+//! Ordered events as columns of bytes: the body of an exact base, and the raw part of the others.
+//!
+//! ```text
+//! events  n varint │ times: first zigzag, then deltas │ ids │ slot │ slot │ …
+//! ids     integers: first zigzag, then zigzag deltas │ hashes: 16 bytes each │ texts: length, bytes
+//! slot    byte length varint │ 0: no NULL, 1: a bit a value, set where valid │ values that are not NULL
+//!         Bool: bits │ Int, Time, Date, Decimal: zigzag │ Float: 8 bytes LE │ Text: length, bytes
+//! ```
+//!
+//! The length before a slot lets a reader leap over the columns that a query does not need.
+
+use super::bytes::{Reader, put_bits, put_i64, put_i128, put_text, put_u64};
+use super::value::{finite, put_id, read_id};
+use crate::column::{Cells, Column};
+use crate::events::Events;
+use crate::group::Group;
+use crate::value::{Id, IdKind, Kind};
+
+pub(crate) fn put_events(out: &mut Vec<u8>, events: &Events) {
+    put_u64(out, events.len() as u64);
+    let mut last = 0;
+    for (i, &time) in events.times.iter().enumerate() {
+        match i {
+            0 => put_i64(out, time),
+            // Ordered, so the delta is never negative; wrapping holds where it passes 2^63.
+            _ => put_u64(out, time.wrapping_sub(last) as u64),
+        }
+        last = time;
+    }
+    let mut last = 0;
+    for id in &events.ids {
+        match id {
+            Id::Int(id) => {
+                put_i64(out, id.wrapping_sub(last));
+                last = *id;
+            }
+            id => put_id(out, id),
+        }
+    }
+    let mut bytes = Vec::new();
+    for column in &events.slots {
+        bytes.clear();
+        put_column(&mut bytes, column);
+        put_u64(out, bytes.len() as u64);
+        out.extend_from_slice(&bytes);
+    }
+}
+
+fn put_column(out: &mut Vec<u8>, column: &Column) {
+    let valid = column.valid();
+    if valid.iter().all(|&v| v) {
+        out.push(0);
+    } else {
+        out.push(1);
+        put_bits(out, valid);
+    }
+    let present = |i: &usize| valid[*i];
+    let places = (0..column.len()).filter(present);
+    match column.cells() {
+        Cells::Bool(v) => put_bits(out, &places.map(|i| v[i]).collect::<Vec<_>>()),
+        Cells::Int(v) => places.for_each(|i| put_i64(out, v[i])),
+        Cells::Decimal(v) => places.for_each(|i| put_i128(out, v[i])),
+        Cells::Float(v) => {
+            places.for_each(|i| out.extend_from_slice(&v[i].to_bits().to_le_bytes()));
+        }
+        Cells::Text(v) => places.for_each(|i| put_text(out, &v[i])),
+    }
+}
+
+/// Reads events; slots that `needed` leaves out come back as columns of NULLs.
+pub(crate) fn read_events(
+    group: &Group,
+    input: &mut Reader<'_>,
+    needed: &dyn Fn(usize) -> bool,
+) -> Option<Events> {
+    let n = input.count(1)?;
+    let mut times = Vec::with_capacity(n);
+    for i in 0..n {
+        let time = match i {
+            0 => input.i64()?,
+            _ => i64::try_from(i128::from(times[i - 1]) + i128::from(input.u64()?)).ok()?,
+        };
+        times.push(time);
+    }
+    let mut ids = Vec::with_capacity(n);
+    let mut last = 0i64;
+    for _ in 0..n {
+        ids.push(match group.id {
+            IdKind::Int => {
+                last = last.wrapping_add(input.i64()?);
+                Id::Int(last)
+            }
+            kind => read_id(input, kind)?,
+        });
+    }
+    let mut slots = Vec::with_capacity(group.slots.len());
+    for (slot, kind) in group.slots.iter().enumerate() {
+        let length = input.count(1)?;
+        let bytes = input.take(length)?;
+        slots.push(match needed(slot) {
+            true => read_column(&mut Reader::new(bytes), kind, n)?,
+            false => nulls(kind, n),
+        });
+    }
+    Some(Events { times, ids, slots })
+}
+
+fn nulls(kind: &Kind, n: usize) -> Column {
+    let cells = match Column::new(kind).cells() {
+        Cells::Bool(_) => Cells::Bool(vec![false; n]),
+        Cells::Int(_) => Cells::Int(vec![0; n]),
+        Cells::Decimal(_) => Cells::Decimal(vec![0; n]),
+        Cells::Float(_) => Cells::Float(vec![0.0; n]),
+        Cells::Text(_) => Cells::Text(vec!["".into(); n]),
+    };
+    Column::from_parts(kind, vec![false; n], cells)
+}
+
+fn read_column(input: &mut Reader<'_>, kind: &Kind, n: usize) -> Option<Column> {
+    let valid = match input.byte()? {
+        0 => vec![true; n],
+        1 => {
+            let valid = input.bits(n)?;
+            // All valid has the other spelling.
+            if valid.iter().all(|&v| v) {
+                return None;
+            }
+            valid
+        }
+        _ => return None,
+    };
+    fn fill<T: Default>(valid: &[bool], mut next: impl FnMut() -> Option<T>) -> Option<Vec<T>> {
+        valid.iter().map(|&v| if v { next() } else { Some(T::default()) }).collect()
+    }
+    let cells = match Column::new(kind).cells() {
+        Cells::Bool(_) => {
+            let mut bits = input.bits(valid.iter().filter(|&&v| v).count())?.into_iter();
+            Cells::Bool(fill(&valid, || bits.next())?)
+        }
+        Cells::Int(_) if *kind == Kind::Date => {
+            Cells::Int(fill(&valid, || i32::try_from(input.i64()?).ok().map(i64::from))?)
+        }
+        Cells::Int(_) => Cells::Int(fill(&valid, || input.i64())?),
+        Cells::Decimal(_) => Cells::Decimal(fill(&valid, || input.i128())?),
+        Cells::Float(_) => {
+            Cells::Float(fill(&valid, || finite(u64::from_le_bytes(input.array()?)))?)
+        }
+        Cells::Text(_) => Cells::Text(fill(&valid, || input.text().map(Into::into))?),
+    };
+    input.is_empty().then(|| Column::from_parts(kind, valid, cells))
+}

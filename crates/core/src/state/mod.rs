@@ -1,0 +1,72 @@
+//! A key's state in memory: what its base and the records behind it say together, trimmed. `fold` writes it down, `read`
+//! evaluates frames on it; both see the same, so it does not matter what was folded when.
+
+mod exact;
+mod partials;
+
+pub(crate) use exact::ExactState;
+pub(crate) use partials::PartialState;
+
+use crate::codec::Corrupt;
+use crate::events::Met;
+use crate::group::Keep;
+use crate::plan::Plan;
+
+/// The bytes of one key's value, as a store holds them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored<'a> {
+    /// The folded base; `None` before the first compaction.
+    pub base: Option<&'a [u8]>,
+    /// The records appended since, in the order of appending.
+    pub tail: &'a [u8],
+}
+
+/// Bounds on one key's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many events an exact base holds at most. The oldest go, and the base says from when it is whole.
+    pub max_events: usize,
+}
+
+impl Default for Limits {
+    /// 65,536 events: near 1 MiB folded at 16 bytes an event.
+    fn default() -> Limits {
+        Limits { max_events: 65_536 }
+    }
+}
+
+/// A folded base and what the fold met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// The new base: equal sets of events give equal bytes.
+    pub base: Vec<u8>,
+    /// What the folded records were.
+    pub met: Met,
+    /// Events (or, in groups without them, bins and raw events) that the base holds.
+    pub held: usize,
+    /// Whether the bound on events made the oldest go.
+    pub cut: bool,
+}
+
+/// Folds the records of the tail into the base.
+///
+/// # Errors
+/// [`Corrupt`] if base or tail are damaged, or belong to another key; nothing is lost, the caller keeps what it has.
+pub fn fold(
+    plan: &Plan,
+    key: &[u8],
+    stored: Stored<'_>,
+    limits: &Limits,
+) -> Result<Folded, Corrupt> {
+    match plan.group.keep {
+        Keep::Exact => {
+            let (state, met) = ExactState::load(plan, key, stored, limits, &|_| true)?;
+            let base = state.base(plan, key);
+            Ok(Folded { base, met, held: state.events.len(), cut: state.cut })
+        }
+        _ => {
+            let (state, met) = PartialState::load(plan, key, stored)?;
+            Ok(Folded { base: state.base(plan, key), met, held: state.held(), cut: false })
+        }
+    }
+}

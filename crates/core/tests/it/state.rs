@@ -1,0 +1,243 @@
+//! State is a function of the set of events, reads equal the naive oracle, and sliding equals folding and reading.
+
+use proptest::prelude::*;
+use trueup_core::testing::{Dice, any_group, events_for, oracle};
+use trueup_core::*;
+
+const CASES: u32 = 10_000;
+const EVER: Micros = Micros(i64::MIN);
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn key() -> Key {
+    Key::of(&[Value::Int(7), Value::Text("a{b}".into())])
+}
+
+/// The records of `events`, in this order, each at the position given with it.
+fn tail(events: &[(Event, Option<Position>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (event, position) in events {
+        record(key().bytes(), event, *position, &mut out);
+    }
+    out
+}
+
+fn unplaced(events: &[Event]) -> Vec<(Event, Option<Position>)> {
+    events.iter().map(|e| (e.clone(), None)).collect()
+}
+
+fn folded(plan: &Plan, base: Option<&[u8]>, events: &[(Event, Option<Position>)]) -> Vec<u8> {
+    let tail = tail(events);
+    let stored = Stored { base, tail: &tail };
+    fold(plan, key().bytes(), stored, &Limits::default()).expect("own bytes").base
+}
+
+/// Folds in pieces whose lengths the dice choose.
+fn folded_in_pieces(plan: &Plan, dice: &mut Dice, events: &[(Event, Option<Position>)]) -> Vec<u8> {
+    let mut base: Option<Vec<u8>> = None;
+    let mut rest = events;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(1 + dice.below(rest.len() as u64) as usize);
+        base = Some(folded(plan, base.as_deref(), now));
+        rest = later;
+    }
+    base.unwrap_or_else(|| folded(plan, None, &[]))
+}
+
+fn ask(plan: &Plan, base: Option<&[u8]>, tail: &[u8], at: i64, own: Option<&Event>) -> Vec<Answer> {
+    let all: Vec<usize> = (0..plan.group().aggregates.len()).collect();
+    let instant = Instant { at: Micros(at), own, complete_from: EVER };
+    let stored = Stored { base, tail };
+    read(plan, key().bytes(), stored, instant, &all, &Limits::default()).expect("own bytes")
+}
+
+fn in_order(events: &[Event]) -> Vec<(Event, Option<Position>)> {
+    let place = |(i, e): (usize, &Event)| {
+        (e.clone(), Some(Position { source: 1, partition: 0, offset: i as u64 }))
+    };
+    events.iter().enumerate().map(place).collect()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn exact_state_is_a_function_of_the_set_of_events(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::new(any_group(&mut dice, Keep::Exact));
+        let n = dice.below(40) as usize;
+        let mut events = unplaced(&events_for(&mut dice, n, 400));
+        let whole = folded(&plan, None, &events);
+        dice.shuffle(&mut events);
+        let repeats: Vec<_> = events.iter().filter(|_| dice.one_in(3)).cloned().collect();
+        events.extend(repeats);
+        let pieces = folded_in_pieces(&plan, &mut dice, &events);
+        prop_assert_eq!(&whole, &pieces);
+        // A replay of everything changes nothing.
+        prop_assert_eq!(&whole, &folded(&plan, Some(&pieces), &events));
+    }
+
+    #[test]
+    fn exact_reads_equal_the_oracle_or_say_unknown(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::new(any_group(&mut dice, Keep::Exact));
+        let group = plan.group().clone();
+        let n = dice.below(30) as usize;
+        let events = events_for(&mut dice, n, 400);
+        let placed = unplaced(&events);
+        let set = oracle::distinct(&events);
+        let cut = dice.below(n as u64 + 1) as usize;
+        let base = folded(&plan, None, &placed[..cut]);
+        let late = tail(&placed[cut..]);
+        let own = if dice.one_in(2) { None } else if n > 0 && dice.one_in(2) {
+            Some(dice.pick(&set).clone())
+        } else {
+            events_for(&mut dice, 1, 450).pop().map(|e| Event { id: Id::Int(1000), ..e })
+        };
+        let at = own.as_ref().map_or(1_000_000 + dice.below(450) as i64, |own| own.time);
+        let newest = set.last().map_or(i64::MIN, |e| e.time);
+        let answers = ask(&plan, Some(&base), &late, at, own.as_ref());
+        prop_assert_eq!(&answers, &ask(&plan, None, &tail(&placed), at, own.as_ref()));
+        for (aggregate, answer) in group.aggregates.iter().zip(answers) {
+            let expected = oracle::answer(&group, aggregate, &set, at, own.as_ref());
+            match (answer.value, aggregate.frame) {
+                (Err(Unknown::NotWhole { .. }), Frame::Range { far_us: Some(far), .. }) => {
+                    let horizon = group.horizon_us().expect("bounded");
+                    prop_assert!(at - far < newest - horizon, "{:?} at {}", aggregate, at);
+                }
+                (Err(Unknown::NotWhole { .. }), _) => prop_assert!(at <= newest),
+                (value, _) => prop_assert_eq!(value, expected, "{:?} at {}", aggregate, at),
+            }
+        }
+    }
+
+    #[test]
+    fn sliding_equals_folding_and_reading(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let keeps = [
+            Keep::Exact,
+            Keep::Lifetime,
+            Keep::Binned { width_us: 1 + dice.below(60) as i64, origin_us: dice.below(30) as i64 },
+        ];
+        let keep = *dice.pick(&keeps);
+        let mut group = any_group(&mut dice, keep);
+        // Nothing is trimmed or sealed, so that every instant can be asked.
+        group.lateness_us = 10_000;
+        group.reorder_us = 10_000;
+        let plan = Plan::new(group);
+        let n = dice.below(30) as usize;
+        let generated = events_for(&mut dice, n, 300);
+        let bytes = tail(&in_order(&generated));
+        let mut events = Events::new(&plan.group().slots);
+        for event in &generated {
+            events.push(event.time, event.id.clone(), &event.slots);
+        }
+        let (events, _) = events.normalise();
+        let rows: Vec<Ask> = (0..events.len())
+            .map(|i| Ask { at: Micros(events.times[i]), own: Some(i), known: events.len() })
+            .collect();
+        prop_assert!(is_ordered(&rows));
+        for aggregate in 0..plan.group().aggregates.len() {
+            let mut slid = Vec::new();
+            slide(&plan, aggregate, &events, &rows, |row, value| slid.push((row, value)));
+            for (row, value) in slid {
+                let own = events.event(row);
+                let read = ask(&plan, None, &bytes, own.time, Some(&own));
+                prop_assert_eq!(&value, &read[aggregate].value, "row {} of {:?}", row,
+                    plan.group().aggregates[aggregate]);
+            }
+        }
+    }
+
+    #[test]
+    fn partial_state_does_not_depend_on_splits_replays_or_how_partitions_mix(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let binned = Keep::Binned { width_us: 1 + dice.below(60) as i64, origin_us: 0 };
+        let keep = if dice.one_in(3) { Keep::Lifetime } else { binned };
+        let plan = Plan::new(any_group(&mut dice, keep));
+        let n = dice.below(40) as usize;
+        let generated: Vec<Event> = oracle::distinct(&events_for(&mut dice, n, 400));
+        let mut partitions: Vec<Vec<(Event, Option<Position>)>> = vec![Vec::new(); 3];
+        let mut shuffled = generated;
+        dice.shuffle(&mut shuffled);
+        for event in shuffled {
+            let partition = dice.below(3) as u32;
+            let log = &mut partitions[partition as usize];
+            let position = Position { source: 1, partition, offset: log.len() as u64 };
+            log.push((event, Some(position)));
+        }
+        let one_after_another: Vec<_> = partitions.iter().flatten().cloned().collect();
+        let whole = folded(&plan, None, &one_after_another);
+        let mut mixed = Vec::new();
+        let mut next = [0usize; 3];
+        while mixed.len() < one_after_another.len() {
+            let p = dice.below(3) as usize;
+            if let Some(event) = partitions[p].get(next[p]) {
+                mixed.push(event.clone());
+                next[p] += 1;
+            }
+        }
+        // Rewinds: what was sent already is sent again.
+        let again = dice.below(mixed.len() as u64 + 1) as usize;
+        let mut sent = mixed[..again].to_vec();
+        sent.extend(mixed.clone());
+        let pieces = folded_in_pieces(&plan, &mut dice, &sent);
+        prop_assert_eq!(&whole, &pieces);
+    }
+
+    #[test]
+    fn partial_reads_equal_the_oracle_or_say_unknown(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let binned = Keep::Binned { width_us: 1 + dice.below(60) as i64, origin_us: 3 };
+        let keep = if dice.one_in(3) { Keep::Lifetime } else { binned };
+        let plan = Plan::new(any_group(&mut dice, keep));
+        let group = plan.group().clone();
+        let n = dice.below(30) as usize;
+        let events = oracle::distinct(&events_for(&mut dice, n, 400));
+        let mut order = events.clone();
+        dice.shuffle(&mut order);
+        let placed = in_order(&order);
+        let cut = dice.below(placed.len() as u64 + 1) as usize;
+        let base = folded(&plan, None, &placed[..cut]);
+        let late = tail(&placed[cut..]);
+        let own = if dice.one_in(2) { None } else if !events.is_empty() && dice.one_in(2) {
+            Some(dice.pick(&events).clone())
+        } else {
+            events_for(&mut dice, 1, 450).pop().map(|e| Event { id: Id::Int(1000), ..e })
+        };
+        let at = own.as_ref().map_or(1_000_000 + dice.below(450) as i64, |own| own.time);
+        let newest = events.last().map_or(i64::MIN, |e| e.time);
+        let answers = ask(&plan, Some(&base), &late, at, own.as_ref());
+        for (aggregate, answer) in group.aggregates.iter().zip(answers) {
+            let expected = oracle::answer(&group, aggregate, &events, at, own.as_ref());
+            match answer.value {
+                Err(Unknown::NotWhole { .. } | Unknown::HoldsLater { .. }) => {
+                    prop_assert!(at < newest, "{:?} at {} of {}", aggregate, at, newest);
+                }
+                value => prop_assert_eq!(value, expected, "{:?} at {}", aggregate, at),
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_never_believed(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let keep = *dice.pick(&[
+            Keep::Exact, Keep::Lifetime, Keep::Binned { width_us: 30, origin_us: 0 },
+        ]);
+        let plan = Plan::new(any_group(&mut dice, keep));
+        let placed = in_order(&events_for(&mut dice, 8, 400));
+        let base = folded(&plan, None, &placed[..5]);
+        let late = tail(&placed[5..]);
+        let mut whole = [base.as_slice(), late.as_slice()].concat();
+        let at = dice.below(whole.len() as u64) as usize;
+        whole[at] ^= 1 << dice.below(8);
+        let (base2, late2) = whole.split_at(base.len());
+        let stored = Stored { base: Some(base2), tail: late2 };
+        prop_assert!(fold(&plan, key().bytes(), stored, &Limits::default()).is_err());
+        let stored = Stored { base: Some(&base), tail: &late };
+        prop_assert!(fold(&plan, b"another key", stored, &Limits::default()).is_err());
+    }
+}
