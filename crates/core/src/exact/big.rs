@@ -44,8 +44,8 @@ impl Big {
         Big::new(&out, 2 * self.exponent)
     }
 
-    /// `self - other`, which must not be negative.
-    pub(crate) fn minus(&self, other: &Big) -> Big {
+    /// `self - other`; `None` if that is negative.
+    pub(crate) fn minus(&self, other: &Big) -> Option<Big> {
         // Exponents are multiples of 64, so limbs line up.
         let exponent = self.exponent.min(other.exponent);
         let mut limbs = self.limbs_at(exponent);
@@ -57,7 +57,10 @@ impl Big {
             let (x, under2) = x.overflowing_sub(u64::from(borrow));
             (*limb, borrow) = (x, under || under2);
         }
-        Big::new(&limbs, exponent)
+        // Limbs of `other` that lie above all of ours.
+        let end = other.exponent + 64 * other.limbs.len() as i64;
+        let longer = !other.is_zero() && end > exponent + 64 * limbs.len() as i64;
+        (!borrow && !longer).then(|| Big::new(&limbs, exponent))
     }
 
     fn limbs_at(&self, exponent: i64) -> Vec<u64> {

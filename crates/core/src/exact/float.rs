@@ -166,13 +166,17 @@ fn near_over(units: u128, n: u64) -> Option<f64> {
     nearest(shifted / divisor, exponent, !shifted.is_multiple_of(divisor))
 }
 
-/// The limbs from `point` on, if they hold the whole number with its sign.
+/// The limbs from `point` on, if they hold the whole number and leave the highest limb to the sign.
+///
+/// That limb is room for the carries of 2^64 numbers: sums that were read and are then merged must not wrap.
 fn narrow<const N: usize, const M: usize>(wide: &Wide<N>, point: usize) -> Option<Wide<M>> {
     let mut near = Wide::<M>::ZERO;
     near.limbs.copy_from_slice(&wide.limbs[point..point + M]);
     let mut back = Wide::<N>::ZERO;
     back.add_all(&near, point);
-    (back == *wide).then_some(near)
+    let (_, magnitude) = near.magnitude();
+    let has_room = magnitude[M - 1] == 0 && magnitude[M - 2] >> 63 == 0;
+    (has_room && back == *wide).then_some(near)
 }
 
 /// The exact sum of squares of finite doubles (up to 2^64 of them).

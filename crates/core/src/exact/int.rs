@@ -39,6 +39,7 @@ impl IntSum {
 
     /// The mean of `n` values of this scale, `sum / (n * 10^scale)`, as the nearest double. `n` is at least 1.
     pub fn mean(&self, n: u64, scale: u8) -> f64 {
+        let n = n.max(1);
         // Both exact as doubles: one IEEE division rounds once.
         const EXACT: u128 = 1 << 53;
         if let Some(sum) = self.to_i128()

@@ -5,11 +5,12 @@ use super::float::{FloatSquares, FloatSum};
 use super::int::{IntSquares, IntSum, with_scale};
 use super::round::nearest;
 
-/// The spread of `n` values; each result is the double nearest to the exact one, `None` if that is beyond the greatest.
+/// The spread of `n` values; each result is the double nearest to the exact one, `None` if that is beyond the greatest,
+/// if there are no values, or if the sums cannot be those of the same values.
 #[derive(Clone, Debug)]
 pub struct Spread {
-    /// `n Σx² - (Σx)²`, in units of `10^-2 scale`.
-    numerator: Big,
+    /// `n Σx² - (Σx)²`, in units of `10^-2 scale`; `None` if it is negative, as no values can make it.
+    numerator: Option<Big>,
     n: u64,
     scale: u8,
 }
@@ -46,13 +47,21 @@ impl Spread {
     }
 
     fn variance(&self, freedom: u64) -> Option<f64> {
-        let (quotient, rest) = self.numerator.over(&with_scale(&[self.n, freedom], self.scale, 2));
+        if self.n == 0 {
+            return None;
+        }
+        let (quotient, rest) =
+            self.numerator.as_ref()?.over(&with_scale(&[self.n, freedom], self.scale, 2));
         let (top, exponent, sticky) = quotient.top(false);
         nearest(top, exponent, sticky || rest)
     }
 
     fn deviation(&self, freedom: u64) -> Option<f64> {
-        let (quotient, rest) = self.numerator.over(&with_scale(&[self.n, freedom], self.scale, 2));
+        if self.n == 0 {
+            return None;
+        }
+        let (quotient, rest) =
+            self.numerator.as_ref()?.over(&with_scale(&[self.n, freedom], self.scale, 2));
         let (top, exponent, sticky) = quotient.top(true);
         // floor(sqrt(floor(x))) = floor(sqrt(x)), and 63 bits of root leave rounding far above the floor.
         let root = top.isqrt();

@@ -217,3 +217,54 @@ proptest! {
         }
     }
 }
+
+/// Through its bytes, as every fold and every read does.
+fn stored(sum: &FloatSum, squares: &FloatSquares) -> (FloatSum, FloatSquares) {
+    let (a, b) = (bytes(|o| sum.encode(o)), bytes(|o| squares.encode(o)));
+    let sum = FloatSum::decode(&mut a.as_slice()).expect("its own bytes");
+    (sum, FloatSquares::decode(&mut b.as_slice()).expect("its own bytes"))
+}
+
+/// Sums that nearly filled the near tier wrapped when they were read and merged: two bins of nanosecond
+/// times had a deviation of 1e27, and 2^126 twice was negative.
+#[test]
+fn stored_sums_that_are_merged_never_wrap() {
+    for x in [1.79e18, 9.2e18, 2f64.powi(63), 2f64.powi(126), f64::MAX] {
+        let (mut sum, mut squares) = (FloatSum::default(), FloatSquares::default());
+        sum.add(x);
+        squares.add(x);
+        for doublings in 1..=63 {
+            let (sum2, squares2) = stored(&sum, &squares);
+            (sum, squares) = stored(&sum, &squares);
+            sum.merge(&sum2);
+            squares.merge(&squares2);
+            let n = 1u64 << doublings;
+            assert_eq!(sum.mean(n), x, "the mean of {n} times {x}");
+            assert_eq!(
+                Spread::of_floats(&sum, &squares, n).variance_pop(),
+                Some(0.0),
+                "{n} of {x}"
+            );
+        }
+    }
+}
+
+#[test]
+fn sums_of_different_values_have_no_spread() {
+    let mut sum = IntSum::default();
+    sum.add(5);
+    sum.add(7);
+    let spread = Spread::of_ints(&sum, &IntSquares::default(), 2, 0);
+    assert_eq!(spread.variance_pop(), None);
+    assert_eq!(spread.stddev_samp(), None);
+}
+
+#[test]
+fn no_values_have_no_spread_and_no_panic() {
+    let mut sum = IntSum::default();
+    let mut squares = IntSquares::default();
+    sum.add(i128::MAX);
+    squares.add(i128::MAX);
+    assert_eq!(Spread::of_ints(&sum, &squares, 0, 2).variance_pop(), None);
+    assert!(sum.mean(0, 0).is_finite());
+}
