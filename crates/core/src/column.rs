@@ -54,6 +54,31 @@ impl Column {
         Column { kind: kind.clone(), valid: Vec::with_capacity(n), cells }
     }
 
+    /// A column of `n` NULLs, to be filled by [`Column::set`].
+    pub fn nulls(kind: &Kind, n: usize) -> Column {
+        let cells = match Column::new(kind).cells {
+            Cells::Bool(_) => Cells::Bool(vec![false; n]),
+            Cells::Int(_) => Cells::Int(vec![0; n]),
+            Cells::Decimal(_) => Cells::Decimal(vec![0; n]),
+            Cells::Float(_) => Cells::Float(vec![0.0; n]),
+            Cells::Text(_) => Cells::Text(vec!["".into(); n]),
+        };
+        Column { kind: kind.clone(), valid: vec![false; n], cells }
+    }
+
+    /// Puts a value at `i`; one that is not of this column's kind counts as NULL.
+    pub fn set(&mut self, i: usize, value: Value) {
+        self.valid[i] = match (&mut self.cells, value) {
+            (Cells::Bool(v), Value::Bool(x)) => put(&mut v[i], x),
+            (Cells::Int(v), Value::Int(x) | Value::Time(x)) => put(&mut v[i], x),
+            (Cells::Int(v), Value::Date(x)) => put(&mut v[i], i64::from(x)),
+            (Cells::Decimal(v), Value::Decimal(x)) => put(&mut v[i], x),
+            (Cells::Float(v), Value::Float(x)) => put(&mut v[i], x),
+            (Cells::Text(v), Value::Text(x)) => put(&mut v[i], x),
+            _ => false,
+        };
+    }
+
     pub(crate) fn from_parts(kind: &Kind, valid: Vec<bool>, cells: Cells) -> Column {
         Column { kind: kind.clone(), valid, cells }
     }
@@ -180,6 +205,11 @@ impl Column {
             _ => Ordering::Equal,
         }
     }
+}
+
+fn put<T>(cell: &mut T, x: T) -> bool {
+    *cell = x;
+    true
 }
 
 fn fill<T>(v: &mut Vec<T>, x: T) -> bool {

@@ -99,21 +99,10 @@ pub(crate) fn read_events(
         let bytes = input.take(length)?;
         slots.push(match needed(slot) {
             true => read_column(&mut Reader::new(bytes), kind, n)?,
-            false => nulls(kind, n),
+            false => Column::nulls(kind, n),
         });
     }
     Some(Events { times, ids, slots })
-}
-
-fn nulls(kind: &Kind, n: usize) -> Column {
-    let cells = match Column::new(kind).cells() {
-        Cells::Bool(_) => Cells::Bool(vec![false; n]),
-        Cells::Int(_) => Cells::Int(vec![0; n]),
-        Cells::Decimal(_) => Cells::Decimal(vec![0; n]),
-        Cells::Float(_) => Cells::Float(vec![0.0; n]),
-        Cells::Text(_) => Cells::Text(vec!["".into(); n]),
-    };
-    Column::from_parts(kind, vec![false; n], cells)
 }
 
 fn read_column(input: &mut Reader<'_>, kind: &Kind, n: usize) -> Option<Column> {

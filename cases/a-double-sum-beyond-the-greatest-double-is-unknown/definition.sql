@@ -1,0 +1,20 @@
+-- A sum that no double can hold is UNKNOWN; the mean of the same numbers fits and is given.
+-- judges: none (plain double sums overflow: DuckDB answers an infinity, PostgreSQL an error)
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  x              DOUBLE PRECISION
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  sum(x) OVER hour AS total,
+  avg(x) OVER hour AS mean,
+  count(x) OVER hour AS n
+FROM transactions
+WINDOW
+  hour AS (PARTITION BY user_id ORDER BY event_time
+    RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);

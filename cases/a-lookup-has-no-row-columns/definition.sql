@@ -1,0 +1,20 @@
+-- Columns that need the row are NULL in a lookup; those over windows alone are there.
+-- judges: none (no row is asked about, only a key and a time)
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  amount         DECIMAL(12,2)
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  amount,
+  avg(amount) OVER hour AS usual,
+  amount / nullif(avg(amount) OVER hour, 0) AS against_usual
+FROM transactions
+WINDOW
+  hour AS (PARTITION BY user_id ORDER BY event_time
+    RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);

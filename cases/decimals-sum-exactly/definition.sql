@@ -1,0 +1,20 @@
+-- Ten cents and twenty cents are thirty cents, and a million small amounts would not drift.
+-- judges: duckdb, postgres
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  amount         DECIMAL(12,2)
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  sum(amount) OVER hour AS total,
+  avg(amount) OVER hour AS usual,
+  sum(amount) OVER hour - amount AS others
+FROM transactions
+WINDOW
+  hour AS (PARTITION BY user_id ORDER BY event_time
+    RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);

@@ -1,0 +1,19 @@
+-- DISTINCT and FILTER together: the merchants that declined.
+-- judges: duckdb (postgres: no DISTINCT in windows)
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  merchant       VARCHAR,
+  status         VARCHAR
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  count(DISTINCT merchant) FILTER (WHERE status = 'declined') OVER hour AS declining_merchants
+FROM transactions
+WINDOW
+  hour AS (PARTITION BY user_id ORDER BY event_time
+    RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);

@@ -1,0 +1,18 @@
+-- lag(x) is the value of the row before, lag(x, 2) of the one before that.
+-- judges: duckdb, postgres
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  amount         DECIMAL(12,2)
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  lag(amount) OVER past AS last_amount,
+  lag(amount, 2) OVER past AS last_but_one
+FROM transactions
+WINDOW
+  past AS (PARTITION BY user_id ORDER BY event_time, transaction_id);

@@ -1,0 +1,19 @@
+-- All that is older than one day: the near end of an unbounded window.
+-- judges: duckdb, postgres
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  amount         DECIMAL(12,2)
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  count(*) OVER past AS n,
+  sum(amount) OVER past AS total
+FROM transactions
+WINDOW
+  past AS (PARTITION BY user_id ORDER BY event_time
+    RANGE BETWEEN UNBOUNDED PRECEDING AND INTERVAL '1 day' PRECEDING);

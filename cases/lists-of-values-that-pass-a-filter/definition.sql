@@ -1,0 +1,19 @@
+-- A filter thins the list out; a list of nothing is NULL.
+-- judges: duckdb, postgres
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  merchant       VARCHAR,
+  amount         DECIMAL(12,2)
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  array_agg(merchant) FILTER (WHERE amount > 10) OVER three AS dear_merchants
+FROM transactions
+WINDOW
+  three AS (PARTITION BY user_id ORDER BY event_time, transaction_id
+    ROWS BETWEEN 2 PRECEDING AND CURRENT ROW);

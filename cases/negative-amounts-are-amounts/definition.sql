@@ -1,0 +1,22 @@
+-- Refunds are negative amounts: sums, averages and extremes take them as they are, and a sum may be
+-- 0 or below.
+-- judges: duckdb, postgres
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  amount         DECIMAL(12,2)
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  sum(amount) OVER hour AS total,
+  avg(amount) OVER hour AS usual,
+  min(amount) OVER hour AS least,
+  max(amount) OVER hour AS greatest
+FROM transactions
+WINDOW
+  hour AS (PARTITION BY user_id ORDER BY event_time
+    RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);

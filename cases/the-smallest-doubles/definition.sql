@@ -1,0 +1,21 @@
+-- Subnormal doubles are numbers: they add up, and the mean of two is rounded like any other.
+-- judges: duckdb, postgres
+
+CREATE TABLE transactions (
+  transaction_id BIGINT PRIMARY KEY,
+  event_time     TIMESTAMP NOT NULL,
+  user_id        BIGINT,
+  x              DOUBLE PRECISION
+) WITH (event_time = 'event_time', lateness = '1 day');
+
+CREATE VIEW v AS
+SELECT
+  transaction_id,
+  sum(x) OVER hour AS total,
+  avg(x) OVER hour AS mean,
+  min(x) OVER hour AS least,
+  max(x) OVER hour AS greatest
+FROM transactions
+WINDOW
+  hour AS (PARTITION BY user_id ORDER BY event_time
+    RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);

@@ -1,0 +1,146 @@
+//! Row expressions: their values on Arrow batches.
+
+use crate::compile_select;
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
+    RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use std::sync::Arc;
+use trueup_core::Value;
+use trueup_sql::{RowExpr, View, value_at};
+
+/// 2024-01-06T23:30:00Z, a Saturday night.
+const NIGHT: i64 = 1_704_583_800_000_000;
+
+/// Two transactions: one with values everywhere, one with NULLs wherever they may be.
+fn rows(view: &View) -> RecordBatch {
+    let times = TimestampMicrosecondArray::from(vec![NIGHT, NIGHT]);
+    let amounts = Decimal128Array::from(vec![Some(1250), None]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![7, 8])),
+        Arc::new(times),
+        Arc::new(Int64Array::from(vec![Some(42), None])),
+        Arc::new(Int64Array::from(vec![Some(0), None])),
+        Arc::new(amounts.with_precision_and_scale(12, 2).unwrap()),
+        Arc::new(Float64Array::from(vec![Some(0.5), None])),
+        Arc::new(StringArray::from(vec![Some("Declined"), None])),
+        Arc::new(BooleanArray::from(vec![Some(true), None])),
+        Arc::new(Date32Array::from(vec![Some(19_000), None])),
+        Arc::new(StringArray::from(vec![Some("a@b.example"), None])),
+    ];
+    RecordBatch::try_new(view.row_schema.clone(), columns).unwrap()
+}
+
+fn compiled(expr: &str) -> (RowExpr, RecordBatch) {
+    let mut definitions =
+        compile_select(&format!("{expr} AS f")).unwrap_or_else(|errors| panic!("{expr}\n{errors}"));
+    let view = definitions.views.remove(0);
+    (view.outputs[0].expr.clone(), rows(&view))
+}
+
+fn value(expr: &str) -> Value {
+    let (expr, rows) = compiled(expr);
+    value_at(&expr.evaluate(&rows).unwrap_or_else(|error| panic!("{error}")), 0)
+}
+
+#[test]
+fn expressions_have_the_values_that_sql_gives() {
+    let text = |text: &str| Value::Text(text.into());
+    let cases = [
+        ("amount", Value::Decimal(1250)),
+        ("amount > 12.49", Value::Bool(true)),
+        ("amount * 2", Value::Decimal(2500)),
+        ("amount + 0.05", Value::Decimal(1255)),
+        ("amount / 3", Value::Float(12.5 / 3.0)),
+        ("1 / amount", Value::Float(0.08)),
+        ("user_id / 5", Value::Int(8)),
+        ("user_id / 5.0", Value::Float(8.4)),
+        ("CAST(coalesce(amount, 0) AS DOUBLE)", Value::Float(12.5)),
+        ("event_time AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo' IS NULL", Value::Bool(false)),
+        (
+            "extract(hour FROM event_time AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')",
+            Value::Int(8),
+        ),
+        ("fee * 2", Value::Float(1.0)),
+        ("CAST(amount AS DOUBLE) / 2", Value::Float(6.25)),
+        ("user_id + 1", Value::Int(43)),
+        ("user_id % 5", Value::Int(2)),
+        ("CASE WHEN status = 'x' THEN 1 ELSE 2 END", Value::Int(2)),
+        ("lower(status)", text("declined")),
+        ("status LIKE 'Dec%'", Value::Bool(true)),
+        ("status ILIKE 'dec%'", Value::Bool(true)),
+        ("status IN ('a', 'Declined')", Value::Bool(true)),
+        ("status || '!'", text("Declined!")),
+        ("split_part(email, '@', 2)", text("b.example")),
+        ("length(status)", Value::Int(8)),
+        ("substring(status FROM 1 FOR 3)", text("Dec")),
+        ("trim('  x ')", text("x")),
+        ("position('c' IN status)", Value::Int(3)),
+        ("extract(hour FROM event_time)", Value::Int(23)),
+        ("extract(dow FROM event_time)", Value::Int(6)),
+        ("extract(epoch FROM event_time - TIMESTAMP '2024-01-06 23:29:00')", Value::Float(60.0)),
+        ("date_trunc('day', event_time)", Value::Time(1_704_499_200_000_000)),
+        ("event_time + INTERVAL '1 hour'", Value::Time(NIGHT + 3_600_000_000)),
+        ("event_time > TIMESTAMP '9999-01-01'", Value::Bool(false)),
+        ("CAST(event_time AS DATE)", Value::Date(19_728)),
+        ("opened", Value::Date(19_000)),
+        ("coalesce(NULL, fee)", Value::Float(0.5)),
+        ("nullif(merchant_id, 0)", Value::Null),
+        ("abs(-fee)", Value::Float(0.5)),
+        ("round(fee)", Value::Float(1.0)),
+        ("ln(fee) < 0", Value::Bool(true)),
+        ("-fee * 0", Value::Float(0.0)),
+        ("greatest(user_id, 50)", Value::Int(50)),
+        ("online AND NOT FALSE", Value::Bool(true)),
+        ("status IS NULL", Value::Bool(false)),
+        ("amount BETWEEN 12 AND 13", Value::Bool(true)),
+        ("CAST('12' AS BIGINT)", Value::Int(12)),
+        ("status = 'O''Brien'", Value::Bool(false)),
+    ];
+    for (expr, expected) in cases {
+        assert_eq!(value(expr), expected, "{expr}");
+    }
+}
+
+#[test]
+fn null_goes_through_and_is_not_true() {
+    for expr in ["amount + 1", "lower(status)", "fee > 0", "NOT online"] {
+        let (expr, rows) = compiled(expr);
+        assert_eq!(value_at(&expr.evaluate(&rows).unwrap(), 1), Value::Null, "{expr:?}");
+    }
+    let (expr, rows) = compiled("fee > 0");
+    let truth = expr.is_true(&rows).unwrap();
+    assert_eq!((truth.value(0), truth.value(1), truth.null_count()), (true, false, 0));
+}
+
+#[test]
+fn a_row_without_a_value_is_an_error_and_the_other_rows_keep_theirs() {
+    for expr in [
+        "user_id / merchant_id",
+        "fee / 0",
+        "amount / 0",
+        "CAST(status AS BIGINT)",
+        "exp(fee * 10000)",
+    ] {
+        let (expr, rows) = compiled(expr);
+        let error = expr.evaluate(&rows).unwrap_err();
+        assert_eq!(error.expr, expr.text());
+        let (values, failed) = expr.evaluate_each(&rows);
+        let places: Vec<usize> = failed.iter().map(|(row, _)| *row).collect();
+        assert_eq!((places, values.len()), (vec![0], 2), "{expr:?}");
+        assert!(values.is_null(0) && values.is_null(1));
+    }
+}
+
+#[test]
+fn a_plain_column_is_passed_on_without_a_copy() {
+    let (expr, rows) = compiled("transactions.amount");
+    assert_eq!(expr.as_column(), Some(4));
+    assert!(Arc::ptr_eq(&expr.evaluate(&rows).unwrap(), rows.column(4)));
+}
+
+#[test]
+fn an_empty_batch_gives_an_empty_column() {
+    let (expr, rows) = compiled("amount / 0 + 1");
+    assert_eq!(expr.evaluate(&rows.slice(0, 0)).unwrap().len(), 0);
+}

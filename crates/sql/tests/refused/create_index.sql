@@ -1,0 +1,1 @@
+CREATE INDEX i ON transactions (user_id);

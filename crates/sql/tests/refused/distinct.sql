@@ -1,0 +1,1 @@
+CREATE VIEW v AS SELECT DISTINCT user_id FROM transactions;

@@ -1,0 +1,4 @@
+CREATE VIEW v AS
+SELECT count(DISTINCT status) OVER w AS n
+FROM transactions
+WINDOW w AS (PARTITION BY user_id ORDER BY event_time RANGE UNBOUNDED PRECEDING);

@@ -1,0 +1,6 @@
+CREATE VIEW v AS
+SELECT amount,
+  public.transactions.amount AS n
+FROM transactions
+WINDOW w AS (PARTITION BY user_id ORDER BY event_time
+             RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);

@@ -1,0 +1,1 @@
+INSERT INTO transactions VALUES (1);

@@ -1,0 +1,2 @@
+-- alone
+CREATE VIEW v AS SELECT amount FROM transactions;

@@ -1,0 +1,1 @@
+CREATE VIEW v AS SELECT 'abc AS x FROM transactions;

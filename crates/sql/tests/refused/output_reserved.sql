@@ -1,0 +1,1 @@
+CREATE VIEW v AS SELECT event_time AS as_of FROM transactions;

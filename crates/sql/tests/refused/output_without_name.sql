@@ -1,0 +1,1 @@
+CREATE VIEW v AS SELECT amount * 2 FROM transactions;

@@ -1,0 +1,2 @@
+-- alone
+CREATE TABLE s AS SELECT 1 AS id;

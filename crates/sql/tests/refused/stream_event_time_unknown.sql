@@ -1,0 +1,5 @@
+-- alone
+CREATE TABLE s (
+  id BIGINT PRIMARY KEY, event_tme TIMESTAMP
+) WITH (event_time = 'event_time');
+CREATE VIEW v AS SELECT id FROM s;

@@ -1,0 +1,5 @@
+-- alone
+CREATE TABLE s (
+  id BIGINT, t TIMESTAMP, PRIMARY KEY (idd)
+) WITH (event_time = 't');
+CREATE VIEW v AS SELECT id FROM s;

@@ -1,0 +1,5 @@
+-- alone
+CREATE TABLE s (
+  id BIGINT PRIMARY KEY, t TIMESTAMP, x BIGINT, UNIQUE (x)
+) WITH (event_time = 't');
+CREATE VIEW v AS SELECT id FROM s;

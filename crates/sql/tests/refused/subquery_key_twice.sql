@@ -1,0 +1,4 @@
+CREATE VIEW v AS
+SELECT (SELECT count(*) FROM logins l
+        WHERE l.user_id = t.user_id AND l.user_id = t.merchant_id AND l.at <= t.event_time) AS n
+FROM transactions t;

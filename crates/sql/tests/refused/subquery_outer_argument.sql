@@ -1,0 +1,4 @@
+CREATE VIEW v AS
+SELECT (SELECT sum(t.amount) FROM logins l
+        WHERE l.user_id = t.user_id AND l.at <= t.event_time) AS n
+FROM transactions t;

@@ -1,0 +1,1 @@
+CREATE VIEW v AS SELECT (SELECT count(*) FROM logins) AS n FROM transactions;

@@ -1,0 +1,2 @@
+CREATE VIEW v AS
+SELECT amount AS AS x FROM transactions;

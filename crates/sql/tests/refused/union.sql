@@ -1,0 +1,3 @@
+CREATE VIEW v AS
+SELECT amount FROM transactions
+UNION ALL SELECT amount FROM transactions;

@@ -1,0 +1,1 @@
+CREATE VIEW v AS SELECT x.amount FROM transactions t;

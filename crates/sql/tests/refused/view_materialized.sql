@@ -1,0 +1,1 @@
+CREATE MATERIALIZED VIEW v AS SELECT amount FROM transactions;

@@ -1,0 +1,1 @@
+CREATE VIEW logins AS SELECT amount FROM transactions;

@@ -1,0 +1,5 @@
+CREATE VIEW v AS
+SELECT count(*) OVER w AS n
+FROM transactions
+WINDOW w AS (PARTITION BY user_id ORDER BY date_bin(INTERVAL '1 minute', event_time)
+             ROWS BETWEEN 5 PRECEDING AND CURRENT ROW);

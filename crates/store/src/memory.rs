@@ -1,0 +1,179 @@
+//! The store in memory: for tests, for `memory:` and as the plainest reading of the contract.
+//! Nothing survives the process.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::StoreError;
+use crate::store::{
+    Answer, At, Batch, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand, Stats, Store, Swap,
+    Value, check_batch, check_len, check_swaps, random_u64, tail_after,
+};
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    stand: Stand,
+    held: Mutex<BTreeMap<Space, Held>>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    meta: Meta,
+    values: BTreeMap<Vec<u8>, Value>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        let stand = Stand { epoch: random_u64(), incarnation: random_u64() };
+        Self { stand, held: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Space, Held>> {
+        // No verb leaves the map half written: each checks first and then cannot fail.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn empty(&self) -> Held {
+        Held { meta: Meta::empty(self.stand), values: BTreeMap::new() }
+    }
+
+    fn read(&self, keys: &[At<'_>]) -> Vec<Read> {
+        let held = self.held();
+        let mut metas: BTreeMap<Space, Arc<Meta>> = BTreeMap::new();
+        keys.iter()
+            .map(|at| {
+                let space = held.get(&at.space);
+                let meta = metas.entry(at.space).or_insert_with(|| {
+                    Arc::new(space.map_or_else(|| Meta::empty(self.stand), |s| s.meta.clone()))
+                });
+                let value = space.and_then(|space| space.values.get(at.key).cloned());
+                Read { value, meta: Arc::clone(meta) }
+            })
+            .collect()
+    }
+
+    fn write(&self, batch: &Batch<'_>) -> Result<Vec<Grown>, StoreError> {
+        check_batch(batch)?;
+        if batch.under != self.stand {
+            return Err(StoreError::Rewound { known: batch.under, found: self.stand });
+        }
+        let mut held = self.held();
+        check_tails(&held, batch)?;
+        for append in batch.appends {
+            let space = held.entry(append.at.space).or_insert_with(|| self.empty());
+            space.values.entry(append.at.key.to_vec()).or_default().push(append.record);
+        }
+        for (space, said) in batch.checkpoints {
+            held.entry(*space).or_insert_with(|| self.empty()).meta.raise(*said);
+        }
+        for (space, since_us) in batch.markers {
+            held.entry(*space).or_insert_with(|| self.empty()).meta.complete_since_us = *since_us;
+        }
+        let grown = batch.appends.iter().map(|append| {
+            let value = &held[&append.at.space].values[append.at.key];
+            Grown { base_len: value.base().len(), tail_len: value.tail().len() }
+        });
+        Ok(grown.collect())
+    }
+
+    fn swap_one(&self, swap: &Swap<'_>) -> bool {
+        if swap.epoch != self.stand.epoch {
+            return false;
+        }
+        let mut held = self.held();
+        let Some(space) = held.get_mut(&swap.at.space) else { return false };
+        let Some(value) = space.values.get_mut(swap.at.key) else { return false };
+        let Some(tail) = tail_after(swap, value.base(), value.tail()) else { return false };
+        *value = Value::new(swap.base, &tail);
+        if swap.base.is_empty() && tail.is_empty() {
+            space.values.remove(swap.at.key);
+        }
+        true
+    }
+}
+
+/// Refuses a batch that would make any tail too long.
+fn check_tails(held: &BTreeMap<Space, Held>, batch: &Batch<'_>) -> Result<(), StoreError> {
+    let mut tails: BTreeMap<At<'_>, usize> = BTreeMap::new();
+    for append in batch.appends {
+        let tail_len = tails.entry(append.at).or_insert_with(|| {
+            let value =
+                held.get(&append.at.space).and_then(|space| space.values.get(append.at.key));
+            value.map_or(0, |value| value.tail().len())
+        });
+        *tail_len += append.record.len();
+        check_len("tail", *tail_len, MAX_VALUE_BYTES)?;
+    }
+    Ok(())
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store for MemoryStore {
+    fn get<'a>(&'a self, keys: &'a [At<'a>]) -> Answer<'a, Vec<Read>> {
+        Box::pin(async move { Ok(self.read(keys)) })
+    }
+
+    fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {
+        Box::pin(async move {
+            let held = self.held();
+            let empty = Meta::empty(self.stand);
+            let meta = |space| held.get(space).map_or(&empty, |space| &space.meta).clone();
+            Ok(Look { stand: self.stand, metas: spaces.iter().map(meta).collect() })
+        })
+    }
+
+    fn append<'a>(&'a self, batch: &'a Batch<'a>) -> Answer<'a, Vec<Grown>> {
+        Box::pin(async move { self.write(batch) })
+    }
+
+    fn swap<'a>(&'a self, swaps: &'a [Swap<'a>]) -> Answer<'a, Vec<bool>> {
+        Box::pin(async move {
+            check_swaps(swaps)?;
+            Ok(swaps.iter().map(|swap| self.swap_one(swap)).collect())
+        })
+    }
+
+    fn drop_space<'a>(&'a self, space: Space) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.held().remove(&space);
+            Ok(())
+        })
+    }
+
+    fn spaces(&self) -> Answer<'_, Vec<Space>> {
+        Box::pin(async move { Ok(self.held().keys().copied().collect()) })
+    }
+
+    fn keys<'a>(
+        &'a self,
+        space: Space,
+        after: Option<&'a [u8]>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Vec<u8>>> {
+        Box::pin(async move {
+            let held = self.held();
+            let keys = held.get(&space).into_iter().flat_map(|space| space.values.keys());
+            let later = keys.filter(|key| after.is_none_or(|after| key.as_slice() > after));
+            Ok(later.take(limit).cloned().collect())
+        })
+    }
+
+    fn sync(&self) -> Answer<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn stats(&self) -> Answer<'_, Stats> {
+        Box::pin(async move {
+            let keys = self.held().values().map(|space| space.values.len() as u64).sum();
+            Ok(Stats { keys, disk_bytes: 0 })
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! A store that fails on cue: the n-th call of a verb, before or after it took effect.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::StoreError;
+use crate::store::{Answer, At, Batch, Grown, Look, Read, Space, Stats, Store, Swap};
+
+/// A verb of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// [`Store::get`].
+    Get,
+    /// [`Store::look`].
+    Look,
+    /// [`Store::append`].
+    Append,
+    /// [`Store::swap`].
+    Swap,
+    /// [`Store::drop_space`].
+    DropSpace,
+    /// [`Store::spaces`].
+    Spaces,
+    /// [`Store::keys`].
+    Keys,
+    /// [`Store::sync`].
+    Sync,
+    /// [`Store::stats`].
+    Stats,
+}
+
+/// When a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Nothing was done.
+    Before,
+    /// It was done, and the answer got lost.
+    After,
+}
+
+/// Any store, with failures. Without a cue it is the store within.
+#[derive(Debug)]
+pub struct FaultyStore<S> {
+    inner: S,
+    cues: Mutex<Cues>,
+}
+
+#[derive(Debug, Default)]
+struct Cues {
+    calls: BTreeMap<Verb, u64>,
+    fail: BTreeMap<(Verb, u64), When>,
+}
+
+impl<S: Store> FaultyStore<S> {
+    /// Wraps a store.
+    pub fn new(inner: S) -> Self {
+        Self { inner, cues: Mutex::default() }
+    }
+
+    /// The `nth` call of `verb` from now on fails; 0 is the next.
+    pub fn fail(&self, verb: Verb, nth: u64, when: When) {
+        let mut cues = self.cues();
+        let calls = cues.calls.get(&verb).copied().unwrap_or(0);
+        cues.fail.insert((verb, calls + nth), when);
+    }
+
+    /// How often a verb was called.
+    pub fn calls(&self, verb: Verb) -> u64 {
+        self.cues().calls.get(&verb).copied().unwrap_or(0)
+    }
+
+    fn cues(&self) -> MutexGuard<'_, Cues> {
+        self.cues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cue(&self, verb: Verb) -> Option<When> {
+        let mut cues = self.cues();
+        let calls = cues.calls.entry(verb).or_default();
+        let now = (verb, *calls);
+        *calls += 1;
+        cues.fail.remove(&now)
+    }
+
+    fn play<'a, T: Send + 'a>(&'a self, verb: Verb, call: Answer<'a, T>) -> Answer<'a, T> {
+        Box::pin(async move {
+            let lost = StoreError::Unavailable { detail: format!("{verb:?} failed on cue") };
+            match self.cue(verb) {
+                None => call.await,
+                Some(When::Before) => Err(lost),
+                Some(When::After) => call.await.and(Err(lost)),
+            }
+        })
+    }
+}
+
+impl<S: Store> Store for FaultyStore<S> {
+    fn get<'a>(&'a self, keys: &'a [At<'a>]) -> Answer<'a, Vec<Read>> {
+        self.play(Verb::Get, self.inner.get(keys))
+    }
+
+    fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {
+        self.play(Verb::Look, self.inner.look(spaces))
+    }
+
+    fn append<'a>(&'a self, batch: &'a Batch<'a>) -> Answer<'a, Vec<Grown>> {
+        self.play(Verb::Append, self.inner.append(batch))
+    }
+
+    fn swap<'a>(&'a self, swaps: &'a [Swap<'a>]) -> Answer<'a, Vec<bool>> {
+        self.play(Verb::Swap, self.inner.swap(swaps))
+    }
+
+    fn drop_space<'a>(&'a self, space: Space) -> Answer<'a, ()> {
+        self.play(Verb::DropSpace, self.inner.drop_space(space))
+    }
+
+    fn spaces(&self) -> Answer<'_, Vec<Space>> {
+        self.play(Verb::Spaces, self.inner.spaces())
+    }
+
+    fn keys<'a>(
+        &'a self,
+        space: Space,
+        after: Option<&'a [u8]>,
+        limit: usize,
+    ) -> Answer<'a, Vec<Vec<u8>>> {
+        self.play(Verb::Keys, self.inner.keys(space, after, limit))
+    }
+
+    fn sync(&self) -> Answer<'_, ()> {
+        self.play(Verb::Sync, self.inner.sync())
+    }
+
+    fn stats(&self) -> Answer<'_, Stats> {
+        self.play(Verb::Stats, self.inner.stats())
+    }
+}

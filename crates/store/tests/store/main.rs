@@ -1,0 +1,11 @@
+//! The stores and the log, tried from outside: the contract, and each harm that a disk can do.
+
+mod child;
+mod contract;
+mod crash;
+mod flips;
+mod full;
+mod log;
+mod opening;
+mod processes;
+mod support;
