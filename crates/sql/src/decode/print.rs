@@ -1,0 +1,109 @@
+//! Values as text: the one way in which answers, files and dead letters write them.
+//!
+//! Everything printed here reads back to the same value through the decoding table.
+
+use chrono::{DateTime, Datelike, NaiveDate, Timelike};
+use std::fmt;
+
+/// A TIMESTAMP in RFC 3339: UTC, six digits of the second, `Z`.
+///
+/// A time that the calendar does not reach (beyond some 260,000 years) prints as its microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timestamp(
+    /// Microseconds since 1970.
+    pub i64,
+);
+
+/// A DATE as `YYYY-MM-DD`. A day that the calendar does not reach prints as its number.
+#[derive(Clone, Copy, Debug)]
+pub struct Date(
+    /// Days since 1970-01-01.
+    pub i32,
+);
+
+/// A DECIMAL with exactly `scale` digits after the point, and no point when that is 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    /// The value in units of `10^-scale`.
+    pub value: i128,
+    /// Digits after the point.
+    pub scale: u8,
+}
+
+/// A DOUBLE as the shortest text that reads back to the same bits, with a point or an exponent.
+///
+/// Finite values only are numbers in JSON; `NaN` and `inf` print as Rust prints them.
+#[derive(Clone, Copy, Debug)]
+pub struct Double(
+    /// The value.
+    pub f64,
+);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(time) = DateTime::from_timestamp_micros(self.0) else {
+            return write!(f, "{}", self.0);
+        };
+        let (year, month, day) = (time.year(), time.month(), time.day());
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        let micros = time.timestamp_subsec_micros();
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match NaiveDate::from_epoch_days(self.0) {
+            Some(date) => write!(f, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day()),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scale = usize::from(self.scale);
+        let sign = if self.value < 0 { "-" } else { "" };
+        let digits = self.value.unsigned_abs().to_string();
+        if scale == 0 {
+            return write!(f, "{sign}{digits}");
+        }
+        let whole = digits.len().saturating_sub(scale);
+        let (before, after) = digits.split_at(whole);
+        let before = if before.is_empty() { "0" } else { before };
+        write!(f, "{sign}{before}.{after:0>scale$}")
+    }
+}
+
+impl fmt::Display for Double {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_print_in_one_canonical_form() {
+        let check = |shown: String, want: &str| assert_eq!(shown, want);
+        check(Timestamp(0).to_string(), "1970-01-01T00:00:00.000000Z");
+        check(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999999Z");
+        check(Timestamp(-62_135_596_800_000_000).to_string(), "0001-01-01T00:00:00.000000Z");
+        check(Timestamp(i64::MAX).to_string(), "9223372036854775807");
+        check(Timestamp(i64::MIN).to_string(), "-9223372036854775808");
+        check(Date(-1).to_string(), "1969-12-31");
+        check(Date(i32::MIN).to_string(), "-2147483648");
+        check(Decimal { value: -5, scale: 2 }.to_string(), "-0.05");
+        check(Decimal { value: 1250, scale: 2 }.to_string(), "12.50");
+        check(Decimal { value: 7, scale: 0 }.to_string(), "7");
+        check(Decimal { value: 0, scale: 3 }.to_string(), "0.000");
+        let lowest = "-1.70141183460469231731687303715884105728";
+        check(Decimal { value: i128::MIN, scale: 38 }.to_string(), lowest);
+        check(Double(1.0).to_string(), "1.0");
+        check(Double(0.1 + 0.2).to_string(), "0.30000000000000004");
+        check(Double(1e300).to_string(), "1e300");
+        check(Double(5e-324).to_string(), "5e-324");
+    }
+}
