@@ -1,5 +1,5 @@
--- Card transactions and the features of a fraud model over them: the definitions that `trueup init` and `trueup demo`
--- start from, and the streams that `trueup simulate` makes.
+-- Card transactions and the features of a fraud model over them: the definitions that `trueup init`
+-- and `trueup demo` start from, and the streams that `trueup simulate` makes.
 
 CREATE TABLE transactions (
   transaction_id BIGINT PRIMARY KEY,   -- the event's identity: the same id twice is the same event
@@ -13,8 +13,8 @@ CREATE TABLE transactions (
   status         VARCHAR
 ) WITH (event_time = 'event_time', lateness = '1 hour');
 
--- That a transaction was a fraud becomes known days later. So it is a stream of its own, timed when it became known:
--- a window over it is honest online and in training alike.
+-- That a transaction was a fraud becomes known days later. So it is a stream of its own, timed when
+-- it became known: a window over it is honest online and in training alike.
 CREATE TABLE fraud_reports (
   transaction_id BIGINT PRIMARY KEY,   -- the transaction that was reported
   event_time     TIMESTAMP NOT NULL,   -- when it was reported

@@ -51,8 +51,41 @@ pub fn compile(files: &[SourceFile]) -> Result<Definitions, SqlErrors> {
 }
 
 fn compile_here(files: &[SourceFile]) -> Result<Definitions, SqlErrors> {
-    let tie = |file: usize, refusal| SqlError::new(&files[file], refusal);
-    let mut errors = Vec::new();
+    let mut errors = Errors { files, found: Vec::new() };
+    let parsed = parse_all(files, &mut errors);
+    let streams = streams_of(&parsed, &mut errors);
+    errors.none_yet()?;
+    let mut groups = Groups::default();
+    let views = views_of(&parsed, &streams, &mut groups, &mut errors);
+    errors.none_yet()?;
+    if let Err(refusal) = check_complete(files, &parsed, &streams, &views) {
+        errors.add(0, refusal);
+    }
+    errors.none_yet()?;
+    Ok(finish(streams, groups, views))
+}
+
+/// The refusals so far.
+struct Errors<'a> {
+    files: &'a [SourceFile],
+    found: Vec<SqlError>,
+}
+
+impl Errors<'_> {
+    fn add(&mut self, file: usize, refusal: Refusal) {
+        let none = SourceFile { name: "definitions".into(), text: String::new() };
+        self.found.push(SqlError::new(self.files.get(file).unwrap_or(&none), refusal));
+    }
+
+    fn none_yet(&mut self) -> Result<(), SqlErrors> {
+        match self.found.is_empty() {
+            true => Ok(()),
+            false => Err(SqlErrors(std::mem::take(&mut self.found))),
+        }
+    }
+}
+
+fn parse_all(files: &[SourceFile], errors: &mut Errors<'_>) -> Vec<Parsed> {
     let mut parsed = Vec::new();
     let mut bytes = 0;
     for (index, file) in files.iter().enumerate() {
@@ -60,58 +93,60 @@ fn compile_here(files: &[SourceFile]) -> Result<Definitions, SqlErrors> {
         if bytes > MAX_TEXT_BYTES {
             let what = format!("the definitions are longer than {MAX_TEXT_BYTES} bytes");
             let help = "split them into projects of their own".into();
-            let refusal = Refusal { what, at: Span::empty(), help };
-            return Err(SqlErrors(vec![tie(index, refusal)]));
+            errors.add(index, Refusal { what, at: Span::empty(), help });
+            break;
         }
         for statement in statements(index, file) {
             match statement {
                 Ok(statement) => parsed.push(statement),
-                Err(refusal) => errors.push(tie(index, refusal)),
+                Err(refusal) => errors.add(index, refusal),
             }
         }
     }
+    parsed
+}
+
+fn streams_of(parsed: &[Parsed], errors: &mut Errors<'_>) -> Vec<Arc<Stream>> {
     let mut streams = Vec::new();
-    for statement in &parsed {
+    for statement in parsed {
         match declared_stream(statement, &streams) {
             Ok(Some(stream)) => streams.push(Arc::new(stream)),
             Ok(None) => {}
-            Err(refusal) => errors.push(tie(statement.file, refusal.or_at(statement.at))),
+            Err(refusal) => errors.add(statement.file, refusal.or_at(statement.at)),
         }
     }
-    if !errors.is_empty() {
-        return Err(SqlErrors(errors));
-    }
-    let planners: Checked<Vec<Planner>> =
-        streams.iter().map(|stream| Planner::new(Arc::clone(&stream.schema))).collect();
-    let planners = planners.map_err(|refusal| SqlErrors(vec![tie(0, refusal)]))?;
-    let mut groups = Groups::default();
+    streams
+}
+
+fn views_of(
+    parsed: &[Parsed],
+    streams: &[Arc<Stream>],
+    groups: &mut Groups,
+    errors: &mut Errors<'_>,
+) -> Vec<View> {
+    let planners = streams.iter().map(|stream| Planner::new(Arc::clone(&stream.schema)));
+    let planners = match planners.collect::<Checked<Vec<Planner>>>() {
+        Ok(planners) => planners,
+        Err(refusal) => {
+            errors.add(0, refusal);
+            return Vec::new();
+        }
+    };
     let mut views = Vec::new();
     let mut names = HashSet::new();
-    for statement in &parsed {
-        let (words, views_so_far) = (&statement.words, &names);
-        let context =
-            Context { streams: &streams, planners: &planners, views: views_so_far, words };
-        match declared_view(context, &mut groups, statement) {
+    for statement in parsed {
+        let words = &statement.words;
+        let context = Context { streams, planners: &planners, views: &names, words };
+        match declared_view(context, groups, statement) {
             Ok(Some(view)) => {
                 names.insert(view.name.clone());
                 views.push(view);
             }
             Ok(None) => {}
-            Err(refusal) => errors.push(tie(statement.file, refusal.or_at(statement.at))),
+            Err(refusal) => errors.add(statement.file, refusal.or_at(statement.at)),
         }
     }
-    if errors.is_empty()
-        && let Err(refusal) = check_complete(files, &parsed, &streams, &views)
-    {
-        errors.push(match files.first() {
-            Some(file) => SqlError::new(file, refusal),
-            None => SqlError::new(&SourceFile { name: "".into(), text: "".into() }, refusal),
-        });
-    }
-    match errors.is_empty() {
-        true => Ok(finish(streams, groups, views)),
-        false => Err(SqlErrors(errors)),
-    }
+    views
 }
 
 fn declared_stream(parsed: &Parsed, known: &[Arc<Stream>]) -> Checked<Option<Stream>> {

@@ -4,7 +4,8 @@
 //! trueup <view|group> arithmetic <version>
 //! stream <name>
 //! column <name> <type> [not null]            one line each, in order
-//! id <name> / time <name> / known <name> / lateness <us> / future <us> / reorder <us> / epoch <unit>
+//! id <place> time <place> known <place>
+//! lateness <us> future <us> reorder <us> epoch <unit>
 //! filter <expression>
 //! group: keys <names> / keep <how> / id <how> / slot <expression> ... / aggregate <text> ...
 //! view:  feature <lookup and aggregate> ... / output <name> <type> <expression> ...

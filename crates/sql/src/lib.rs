@@ -47,6 +47,7 @@ mod view;
 mod walk;
 
 pub mod bridge;
+pub mod decode;
 pub mod schema;
 
 pub use bridge::{array_of, arrow_of, kind_of, value_at};

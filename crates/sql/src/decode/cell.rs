@@ -152,11 +152,7 @@ fn timestamp(unit: Option<EpochUnit>, cell: Cell<'_>) -> Result<i64, BadValue> {
         Cell::Number(text) => time::of_number(unit, text),
         Cell::Int(value) => time::of_decimal(unit, i128::from(value), 0),
         Cell::Decimal { value, scale } => time::of_decimal(unit, value, scale),
-        // A double that is not whole misses the microsecond it was meant for.
-        Cell::Double(value) => {
-            let whole = number::int_of_double(ColumnType::BigInt, value)?;
-            time::of_decimal(unit, i128::from(whole), 0)
-        }
+        Cell::Double(value) => time::of_double(unit, value),
         Cell::Instant { value, unit } => time::of_instant(value, unit),
         _ => Err(wrong(ColumnType::Timestamp, cell)),
     }

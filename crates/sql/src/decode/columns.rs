@@ -225,8 +225,11 @@ fn texts_pass(array: &ArrayRef) -> bool {
     short && texts.values()[start..end].iter().fold(true, |all, byte| all & (*byte != 0))
 }
 
-/// The cell at each row that is not NULL; `None` for Arrow types that no column takes.
-fn cells<'a>(array: &'a ArrayRef) -> Option<Box<dyn Fn(usize) -> Cell<'a> + 'a>> {
+/// The cell at each row that is not NULL.
+type Cells<'a> = Box<dyn Fn(usize) -> Cell<'a> + 'a>;
+
+/// The cells of `array`; `None` for Arrow types that no column takes.
+fn cells(array: &ArrayRef) -> Option<Cells<'_>> {
     macro_rules! cells {
         ($ty:ty, $value:ident => $cell:expr) => {{
             let values = array.as_primitive::<$ty>();
@@ -249,7 +252,10 @@ fn cells<'a>(array: &'a ArrayRef) -> Option<Box<dyn Fn(usize) -> Cell<'a> + 'a>>
         DataType::UInt8 => cells!(UInt8Type, x => Cell::Int(x.into())),
         DataType::UInt16 => cells!(UInt16Type, x => Cell::Int(x.into())),
         DataType::UInt32 => cells!(UInt32Type, x => Cell::Int(x.into())),
-        DataType::UInt64 => cells!(UInt64Type, x => Cell::Decimal { value: x.into(), scale: 0 }),
+        DataType::UInt64 => cells!(UInt64Type, x => match i64::try_from(x) {
+            Ok(x) => Cell::Int(x),
+            Err(_) => Cell::Decimal { value: x.into(), scale: 0 },
+        }),
         DataType::Float16 => cells!(Float16Type, x => Cell::Double(x.into())),
         DataType::Float32 => cells!(Float32Type, x => Cell::Double(x.into())),
         DataType::Float64 => cells!(Float64Type, x => Cell::Double(x)),
@@ -276,23 +282,22 @@ fn cells<'a>(array: &'a ArrayRef) -> Option<Box<dyn Fn(usize) -> Cell<'a> + 'a>>
         }
         DataType::Date32 => cells!(Date32Type, x => Cell::Date(x)),
         DataType::Date64 => cells!(Date64Type, x => Cell::DateMillis(x)),
-        DataType::Timestamp(unit, _) => {
-            let unit = *unit;
-            match unit {
-                TimeUnit::Second => {
-                    cells!(TimestampSecondType, value => Cell::Instant { value, unit })
-                }
-                TimeUnit::Millisecond => {
-                    cells!(TimestampMillisecondType, value => Cell::Instant { value, unit })
-                }
-                TimeUnit::Microsecond => {
-                    cells!(TimestampMicrosecondType, value => Cell::Instant { value, unit })
-                }
-                TimeUnit::Nanosecond => {
-                    cells!(TimestampNanosecondType, value => Cell::Instant { value, unit })
-                }
-            }
-        }
+        DataType::Timestamp(unit, _) => instants(array, *unit),
         _ => return None,
     })
+}
+
+fn instants(array: &ArrayRef, unit: TimeUnit) -> Cells<'_> {
+    macro_rules! instants {
+        ($ty:ty) => {{
+            let values = array.as_primitive::<$ty>();
+            Box::new(move |row| Cell::Instant { value: values.value(row), unit })
+        }};
+    }
+    match unit {
+        TimeUnit::Second => instants!(TimestampSecondType),
+        TimeUnit::Millisecond => instants!(TimestampMillisecondType),
+        TimeUnit::Microsecond => instants!(TimestampMicrosecondType),
+        TimeUnit::Nanosecond => instants!(TimestampNanosecondType),
+    }
 }

@@ -72,7 +72,8 @@ impl std::error::Error for BadValue {}
 /// An event that is not taken; the stream goes on without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadEvent {
-    /// Which row of the input: its index, or for lines of text the line it starts on, counted from 0.
+    /// Which row of the input: its index, or for lines of text the line it starts on, counted from
+    /// 0.
     pub index: usize,
     /// The first column, in the order of the declaration, whose value is bad; `None` when the row
     /// as a whole is.

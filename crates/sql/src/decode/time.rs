@@ -6,7 +6,7 @@
 
 use super::fault::{BadValue, Fault, quote};
 use super::number;
-use crate::schema::EpochUnit;
+use crate::schema::{ColumnType, EpochUnit};
 use arrow::datatypes::TimeUnit;
 use chrono::NaiveDate;
 use trueup_core::Micros;
@@ -47,6 +47,17 @@ pub(super) fn of_decimal(unit: Option<EpochUnit>, value: i128, from: i8) -> Resu
     in_range(i64::try_from(us).map_err(|_| out_of_range())?)
 }
 
+/// Microseconds since 1970 from a typed double of `unit`s, which must be whole: one with a fraction
+/// misses the microsecond that it was meant for.
+pub(super) fn of_double(unit: Option<EpochUnit>, value: f64) -> Result<i64, BadValue> {
+    digits_to_micros(unit)?;
+    if number::finite(value)?.fract() != 0.0 {
+        return Err(bad("a DOUBLE with a fraction is no exact time; send an integer or text"));
+    }
+    let whole = number::int_of_double(ColumnType::BigInt, value).map_err(|_| out_of_range())?;
+    of_decimal(unit, i128::from(whole), 0)
+}
+
 /// Microseconds since 1970 from a typed instant.
 pub(super) fn of_instant(value: i64, unit: TimeUnit) -> Result<i64, BadValue> {
     let us = match unit {
@@ -61,7 +72,8 @@ pub(super) fn of_instant(value: i64, unit: TimeUnit) -> Result<i64, BadValue> {
 
 /// `us`, if it lies in the years 1 to 9999.
 pub(super) fn in_range(us: i64) -> Result<i64, BadValue> {
-    if us < Micros::EARLIEST.0 || us > Micros::LATEST.0 { Err(out_of_range()) } else { Ok(us) }
+    let years = Micros::EARLIEST.0..=Micros::LATEST.0;
+    if years.contains(&us) { Ok(us) } else { Err(out_of_range()) }
 }
 
 /// Days since 1970 from `YYYY-MM-DD`.
@@ -324,6 +336,11 @@ mod tests {
         assert!(of_number(second, "1.0000001").is_err());
         assert!(of_number(Some(EpochUnit::Micros), "0.5").is_err());
         assert!(of_decimal(second, i128::MAX, 0).is_err());
+        assert_eq!(of_double(second, 1_795_514_400.0), Ok(TEN));
+        assert_eq!(of_double(None, 1.0).unwrap_err().fault, Fault::Time);
+        assert_eq!(of_double(second, 0.5).unwrap_err().fault, Fault::Time);
+        assert_eq!(of_double(second, 1e300).unwrap_err().fault, Fault::Time);
+        assert_eq!(of_double(second, f64::NAN).unwrap_err().fault, Fault::NotFinite);
     }
 
     #[test]

@@ -78,83 +78,97 @@ fn the_design_example_compiles() {
     assert_eq!((logins.group, &*logins.keys), (0, &[2][..]));
 }
 
+/// An ORDER BY, a frame clause, and what they compile to.
+type FrameCase = (&'static str, &'static str, Keep, Frame);
+
+#[track_caller]
+fn check_frames(cases: &[FrameCase]) {
+    for (order, frame, keep, expected) in cases {
+        let list = format!("max(amount) OVER (PARTITION BY user_id ORDER BY {order} {frame}) AS f");
+        let (aggregate, group) = only(&list);
+        assert_eq!((group.core.keep, aggregate.frame), (*keep, *expected), "{list}");
+    }
+}
+
+fn range(far_us: Option<i64>, near_us: i64) -> Frame {
+    Frame::Range { far_us, near_us }
+}
+
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table of cases")]
-fn frames_mean_what_sql_says() {
-    let range = |far, near| Frame::Range { far_us: far, near_us: near };
-    let binned = Keep::Binned { width_us: 60_000_000, origin_us: 0 };
-    let day = 24 * HOUR;
-    let cases: [(&str, &str, Keep, Frame); 14] = [
-        (
-            "event_time",
-            "RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW",
-            Keep::Exact,
-            range(Some(HOUR), 0),
-        ),
-        ("event_time", "RANGE INTERVAL '1' HOUR PRECEDING", Keep::Exact, range(Some(HOUR), 0)),
-        (
-            "event_time ASC",
-            "RANGE BETWEEN INTERVAL '30 days' PRECEDING AND INTERVAL '7 days' PRECEDING",
-            Keep::Exact,
-            range(Some(30 * day), 7 * day),
-        ),
-        (
-            "event_time",
-            "RANGE BETWEEN INTERVAL '1 day' PRECEDING AND INTERVAL '0.000001 seconds' PRECEDING",
-            Keep::Exact,
-            range(Some(day), 1),
-        ),
-        ("event_time", "RANGE BETWEEN CURRENT ROW AND CURRENT ROW", Keep::Exact, range(Some(0), 0)),
-        ("event_time", "RANGE UNBOUNDED PRECEDING", Keep::Lifetime, range(None, 0)),
-        ("event_time", "", Keep::Lifetime, range(None, 0)),
-        (
-            "event_time",
-            "RANGE BETWEEN UNBOUNDED PRECEDING AND INTERVAL '1 day' PRECEDING",
-            Keep::Lifetime,
-            range(None, day),
-        ),
-        (
-            "event_time",
-            "ROWS BETWEEN 9 PRECEDING AND CURRENT ROW",
-            Keep::Exact,
-            Frame::Rows { far: 9, near: 0 },
-        ),
+fn frames_by_time_mean_what_sql_says() {
+    let (exact, ever) = (Keep::Exact, Keep::Lifetime);
+    let hour = "INTERVAL '1 hour' PRECEDING";
+    let tick = "INTERVAL '0.000001 seconds' PRECEDING";
+    let texts = [
+        format!("RANGE BETWEEN {hour} AND CURRENT ROW"),
+        format!("RANGE {hour}"),
+        "RANGE INTERVAL '1' HOUR PRECEDING".into(),
+        format!("RANGE BETWEEN INTERVAL '2 hours' PRECEDING AND {hour}"),
+        format!("RANGE BETWEEN {hour} AND {tick}"),
+        "RANGE BETWEEN CURRENT ROW AND CURRENT ROW".into(),
+        "RANGE UNBOUNDED PRECEDING".into(),
+        "".into(),
+        format!("RANGE BETWEEN UNBOUNDED PRECEDING AND {hour}"),
+    ];
+    let expected = [
+        (exact, range(Some(HOUR), 0)),
+        (exact, range(Some(HOUR), 0)),
+        (exact, range(Some(HOUR), 0)),
+        (exact, range(Some(2 * HOUR), HOUR)),
+        (exact, range(Some(HOUR), 1)),
+        (exact, range(Some(0), 0)),
+        (ever, range(None, 0)),
+        (ever, range(None, 0)),
+        (ever, range(None, HOUR)),
+    ];
+    for (text, (keep, frame)) in texts.iter().zip(expected) {
+        for order in ["event_time", "event_time ASC"] {
+            let list =
+                format!("max(amount) OVER (PARTITION BY user_id ORDER BY {order} {text}) AS f");
+            let (aggregate, group) = only(&list);
+            assert_eq!((group.core.keep, aggregate.frame), (keep, frame), "{list}");
+        }
+    }
+}
+
+#[test]
+fn frames_by_rows_go_by_time_and_id() {
+    let rows = |far, near| Frame::Rows { far, near };
+    check_frames(&[
+        ("event_time", "ROWS BETWEEN 9 PRECEDING AND CURRENT ROW", Keep::Exact, rows(9, 0)),
+        ("event_time", "ROWS 9 PRECEDING", Keep::Exact, rows(9, 0)),
+        ("event_time", "ROWS BETWEEN CURRENT ROW AND CURRENT ROW", Keep::Exact, rows(0, 0)),
         (
             "event_time, transaction_id",
             "ROWS BETWEEN 9 PRECEDING AND 1 PRECEDING",
             Keep::Exact,
-            Frame::Rows { far: 9, near: 1 },
+            rows(9, 1),
         ),
-        (
-            "date_bin(INTERVAL '1 minute', event_time)",
-            "RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW",
-            binned,
-            range(Some(HOUR), 0),
-        ),
-        (
-            "date_bin('1 minute'::interval, event_time)",
-            "RANGE UNBOUNDED PRECEDING",
-            binned,
-            range(None, 0),
-        ),
+    ]);
+}
+
+#[test]
+fn bins_start_at_their_origin() {
+    let minute = 60_000_000;
+    let bins = |origin_us| Keep::Binned { width_us: minute, origin_us };
+    let ever = "RANGE UNBOUNDED PRECEDING";
+    let closed = "RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND INTERVAL '1 minute' PRECEDING";
+    check_frames(&[
+        ("date_bin(INTERVAL '1 minute', event_time)", ever, bins(0), range(None, 0)),
+        ("date_bin('1 minute'::interval, event_time)", ever, bins(0), range(None, 0)),
         (
             "date_bin(INTERVAL '1 minute', event_time, TIMESTAMP '2000-01-01 00:00:30')",
-            "RANGE UNBOUNDED PRECEDING",
-            Keep::Binned { width_us: 60_000_000, origin_us: 30_000_000 },
+            ever,
+            bins(minute / 2),
             range(None, 0),
         ),
         (
-            "date_bin(INTERVAL '1 minute', event_time, TIMESTAMP '2000-01-01')",
-            "RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND INTERVAL '1 minute' PRECEDING",
-            binned,
-            range(Some(HOUR), 60_000_000),
+            "date_bin(INTERVAL '1 minute', event_time, TIMESTAMP '1900-01-01')",
+            closed,
+            bins(0),
+            range(Some(HOUR), minute),
         ),
-    ];
-    for (order, frame, keep, expected) in cases {
-        let list = format!("max(amount) OVER (PARTITION BY user_id ORDER BY {order} {frame}) AS f");
-        let (aggregate, group) = only(&list);
-        assert_eq!((group.core.keep, aggregate.frame), (keep, expected), "{list}");
-    }
+    ]);
 }
 
 #[test]
@@ -293,7 +307,6 @@ fn text_ids_are_kept_whole_only_where_order_matters() {
 
 #[test]
 fn subqueries_are_windows_over_the_other_stream() {
-    let range = |far, near| Frame::Range { far_us: far, near_us: near };
     let cases = [
         ("l.at BETWEEN t.event_time - INTERVAL '1 hour' AND t.event_time", range(Some(HOUR), 0)),
         ("l.at <= t.event_time AND l.at >= t.event_time - INTERVAL '1 hour'", range(Some(HOUR), 0)),

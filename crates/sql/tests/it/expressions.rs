@@ -21,14 +21,15 @@ fn rows(view: &View) -> RecordBatch {
         Arc::new(times),
         Arc::new(Int64Array::from(vec![Some(42), None])),
         Arc::new(Int64Array::from(vec![Some(0), None])),
-        Arc::new(amounts.with_precision_and_scale(12, 2).unwrap()),
+        Arc::new(amounts.with_precision_and_scale(12, 2).expect("two digits fit")),
         Arc::new(Float64Array::from(vec![Some(0.5), None])),
         Arc::new(StringArray::from(vec![Some("Declined"), None])),
         Arc::new(BooleanArray::from(vec![Some(true), None])),
         Arc::new(Date32Array::from(vec![Some(19_000), None])),
         Arc::new(StringArray::from(vec![Some("a@b.example"), None])),
     ];
-    RecordBatch::try_new(view.row_schema.clone(), columns).unwrap()
+    RecordBatch::try_new(view.row_schema.clone(), columns)
+        .expect("the columns are those of the stream")
 }
 
 fn compiled(expr: &str) -> (RowExpr, RecordBatch) {

@@ -38,7 +38,8 @@ pub enum ClientError {
         /// The time that was given.
         timeout: Duration,
     },
-    /// The connection broke, or what came over it is no HTTP reply; the request may have been carried out.
+    /// The connection broke, or what came over it is no HTTP reply; the request may have been
+    /// carried out.
     Broken {
         /// The server's host and port.
         server: String,

@@ -1,7 +1,9 @@
-//! A small HTTP/1.1 client: one server, a fixed number of kept connections, a deadline for every request.
+//! A small HTTP/1.1 client: one server, a fixed number of kept connections, a deadline for every
+//! request.
 //!
-//! It serves the commands that talk to a server (`push`, `get`) and the load generator. It does not follow redirects,
-//! keep cookies, decompress, or speak TLS: put a proxy on this host in front of a server that only speaks https.
+//! It serves the commands that talk to a server (`push`, `get`) and the load generator. It does not
+//! follow redirects, keep cookies, decompress, or speak TLS: put a proxy on this host in front of a
+//! server that only speaks https.
 
 mod error;
 mod pool;
@@ -21,7 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Server;
 
-/// Bytes of a reply's body that are accepted: more than the largest answer of a server that bounds its requests.
+/// Bytes of a reply's body that are accepted: more than the largest answer of a server that bounds
+/// its requests.
 pub const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Connections that one client may keep.
@@ -94,7 +97,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Url`] or [`ClientError::Option`] says which part of the options cannot be used, and why.
+    /// [`ClientError::Url`] or [`ClientError::Option`] says which part of the options cannot be
+    /// used, and why.
     pub fn new(options: &ClientOptions) -> Result<Client, ClientError> {
         let server = Server::parse(&options.base_url)?;
         let wrong = |option, remedy| ClientError::Option { option, remedy };
@@ -128,14 +132,17 @@ impl Client {
         self.inner.timeout
     }
 
-    /// Sends one request and waits for its whole reply. `path` begins with a slash and may have a query.
+    /// Sends one request and waits for its whole reply. `path` begins with a slash and may have a
+    /// query.
     ///
-    /// A kept connection that the server had closed is replaced, as long as nothing of the request was sent. A request
-    /// that may have arrived is never sent twice: that is for the caller to decide.
+    /// A kept connection that the server had closed is replaced, as long as nothing of the request
+    /// was sent. A request that may have arrived is never sent twice: that is for the caller to
+    /// decide.
     ///
     /// # Errors
     ///
-    /// [`ClientError`], which says what failed, at which server, and what to do; no status is an error.
+    /// [`ClientError`], which says what failed, at which server, and what to do; no status is an
+    /// error.
     pub async fn request(
         &self,
         method: Method,

@@ -1,7 +1,8 @@
 //! A fixed number of connections, each used by one request at a time.
 //!
-//! A request first takes a turn, of which there are as many as connections; then it takes a kept connection or opens
-//! one. A connection goes back only after a whole reply: one that is dropped midway (an error, a timeout) is closed.
+//! A request first takes a turn, of which there are as many as connections; then it takes a kept
+//! connection or opens one. A connection goes back only after a whole reply: one that is dropped
+//! midway (an error, a timeout) is closed.
 
 use super::ClientError;
 use super::url::Server;

@@ -55,7 +55,8 @@ impl Server {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
-    /// What stands in a request line for `path`, which begins with a slash; `None` if it cannot stand there.
+    /// What stands in a request line for `path`, which begins with a slash; `None` if it cannot
+    /// stand there.
     pub(super) fn target(&self, path: &str) -> Option<Uri> {
         if self.prefix.is_empty() {
             return path.parse().ok();

@@ -1,10 +1,12 @@
 //! The closed loop: the rate that a server sustains.
 //!
-//! Method: on each of the client's connections one request is under way at all times. Each connection first makes one
-//! request that is not counted. When all have, they begin together, and begin no new request after the given duration;
-//! what is under way then is waited for. Capacity is the number of good replies over the time from that beginning to the last
-//! reply. In the last moments not all connections are busy, so the figure errs low, by less than one request a
-//! connection. Latencies of a closed loop say nothing about callers who do not wait for each other, so none are given.
+//! Method: on each of the client's connections one request is under way at all times. Each
+//! connection first makes one request that is not counted. When all have, they begin together, and
+//! begin no new request after the given duration; what is under way then is waited for. Capacity is
+//! the number of good replies over the time from that beginning to the last reply. In the last
+//! moments not all connections are busy, so the figure errs low, by less than one request a
+//! connection. Latencies of a closed loop say nothing about callers who do not wait for each other,
+//! so none are given.
 
 use super::{Load, LoadError};
 use serde::Serialize;
@@ -13,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Pause of a connection after a request without a good reply: a server that refuses at once must not make the loop
-/// eat a core.
+/// Pause of a connection after a request without a good reply: a server that refuses at once must
+/// not make the loop eat a core.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(1);
 
 /// What a server sustains with all connections busy.
@@ -44,7 +46,8 @@ struct Lane {
 ///
 /// # Errors
 ///
-/// [`LoadError::Client`] if the connections cannot be opened, [`LoadError::NothingAnswered`] if no reply was good.
+/// [`LoadError::Client`] if the connections cannot be opened, [`LoadError::NothingAnswered`] if no
+/// reply was good.
 pub async fn find_capacity(load: &Load, duration: Duration) -> Result<Capacity, LoadError> {
     load.client.connect().await.map_err(LoadError::Client)?;
     let connections = load.client.connections();

@@ -1,7 +1,8 @@
 //! What a run adds up to: histograms while it lasts, percentiles at its end.
 //!
-//! Histograms are HDR histograms of microseconds with three digits. A request without a good reply counts in them as
-//! if it had taken the whole timeout, which its caller would have been ready to wait: errors never improve a percentile.
+//! Histograms are HDR histograms of microseconds with three digits. A request without a good reply
+//! counts in them as if it had taken the whole timeout, which its caller would have been ready to
+//! wait: errors never improve a percentile.
 
 use crate::client::Reply;
 use hdrhistogram::Histogram;
@@ -51,7 +52,8 @@ pub struct LoadReport {
     pub seconds: f64,
     /// Connections that the requests shared.
     pub connections: usize,
-    /// What the generator itself added to the latency: from the planned instant to the hand-over to the client.
+    /// What the generator itself added to the latency: from the planned instant to the hand-over to
+    /// the client.
     pub late_start: Percentiles,
     /// What the server said of each stage in `Server-Timing`.
     pub stages: BTreeMap<String, Percentiles>,
@@ -113,7 +115,8 @@ impl Measure {
         }
     }
 
-    /// A request that was handed over `late` after its planned instant and ended `latency` after it.
+    /// A request that was handed over `late` after its planned instant and ended `latency` after
+    /// it.
     pub(super) fn ended(
         &mut self,
         late: Duration,
@@ -140,7 +143,8 @@ impl Measure {
         );
     }
 
-    /// Makes up the count to the `planned` requests: what is missing ended in a panic of the caller's functions.
+    /// Makes up the count to the `planned` requests: what is missing ended in a panic of the
+    /// caller's functions.
     pub(super) fn complete(&mut self, planned: u64) {
         for _ in self.good + self.errors..planned {
             self.failed(Duration::ZERO, "making the request or judging its reply panicked".into());
@@ -181,8 +185,9 @@ impl Measure {
     }
 }
 
-/// Tells `each` every stage of a reply's `Server-Timing` headers that has a duration (W3C Server Timing: entries by
-/// comma, each a name and parameters by semicolon; `dur` is in milliseconds). What is not so written is left out.
+/// Tells `each` every stage of a reply's `Server-Timing` headers that has a duration (W3C Server
+/// Timing: entries by comma, each a name and parameters by semicolon; `dur` is in milliseconds).
+/// What is not so written is left out.
 pub fn server_timing(reply: &Reply, mut each: impl FnMut(&str, Duration)) {
     let headers = reply.headers.get_all("server-timing").iter();
     for entry in headers.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')) {

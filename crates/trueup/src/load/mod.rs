@@ -1,9 +1,11 @@
-//! Load on a server, and what its callers feel: latency at a constant rate, and the rate that it sustains.
+//! Load on a server, and what its callers feel: latency at a constant rate, and the rate that it
+//! sustains.
 //!
-//! [`open_loop`] sends requests at planned instants, whether or not earlier ones were answered, as callers do who do
-//! not know of each other; latency counts from the planned instant. So a server that stalls is charged for everyone who
-//! had to wait ("coordinated omission" is what G. Tene called leaving them out). [`find_capacity`] is the closed loop
-//! that tells which rate to plan. Neither knows what it asks for: requests come from the caller as bytes.
+//! [`open_loop`] sends requests at planned instants, whether or not earlier ones were answered, as
+//! callers do who do not know of each other; latency counts from the planned instant. So a server
+//! that stalls is charged for everyone who had to wait ("coordinated omission" is what G. Tene
+//! called leaving them out). [`find_capacity`] is the closed loop that tells which rate to plan.
+//! Neither knows what it asks for: requests come from the caller as bytes.
 
 mod capacity;
 mod measure;
@@ -21,10 +23,12 @@ use bytes::Bytes;
 use hyper::Method;
 use std::sync::Arc;
 
-/// Makes the body of the request with this number. Called at the time of sending, so it must be quick.
+/// Makes the body of the request with this number. Called at the time of sending, so it must be
+/// quick.
 pub type MakeBody = dyn Fn(u64) -> Bytes + Send + Sync;
 
-/// Judges the reply to the request with this number: `false` counts it as an error. It runs after the time was taken.
+/// Judges the reply to the request with this number: `false` counts it as an error. It runs after
+/// the time was taken.
 pub type JudgeReply = dyn Fn(u64, &Reply) -> bool + Send + Sync;
 
 /// What is sent again and again. Requests are numbered from 0; no number is used twice in one run.

@@ -1,8 +1,9 @@
 //! The open loop: a constant arrival rate.
 //!
-//! The pacer is a thread of its own that sleeps until the next planned instant and hands over all that is due. The
-//! system's sleep overshoots by some 60 microseconds, which is counted (latency begins at the plan) and shown apart as
-//! `late_start`; the runtime's timers would overshoot by up to a millisecond, and spinning would take a core.
+//! The pacer is a thread of its own that sleeps until the next planned instant and hands over all
+//! that is due. The system's sleep overshoots by some 60 microseconds, which is counted (latency
+//! begins at the plan) and shown apart as `late_start`; the runtime's timers would overshoot by up
+//! to a millisecond, and spinning would take a core.
 
 use super::measure::{LoadReport, Measure};
 use super::{Load, LoadError};
@@ -33,8 +34,8 @@ pub struct OpenLoop {
     pub duration: Duration,
     /// How long requests are sent at the same rate before that, and not measured.
     pub warm_up: Duration,
-    /// Requests sent or waiting for a connection at one time; one that would exceed it is dropped and is an error.
-    /// `None` is 64 for each connection.
+    /// Requests sent or waiting for a connection at one time; one that would exceed it is dropped
+    /// and is an error. `None` is 64 for each connection.
     pub max_outstanding: Option<usize>,
 }
 
@@ -69,12 +70,13 @@ impl OpenLoop {
     }
 }
 
-/// Runs `load` by `plan` on the present runtime, which must have more than one thread to measure well.
+/// Runs `load` by `plan` on the present runtime, which must have more than one thread to measure
+/// well.
 ///
 /// # Errors
 ///
-/// [`LoadError::Option`] for a plan out of range, [`LoadError::Client`] if the connections cannot be opened. Requests
-/// that fail are part of the report, even if all do.
+/// [`LoadError::Option`] for a plan out of range, [`LoadError::Client`] if the connections cannot
+/// be opened. Requests that fail are part of the report, even if all do.
 pub async fn open_loop(load: &Load, plan: OpenLoop) -> Result<LoadReport, LoadError> {
     plan.check()?;
     load.client.connect().await.map_err(LoadError::Client)?;
@@ -97,7 +99,8 @@ pub async fn open_loop(load: &Load, plan: OpenLoop) -> Result<LoadReport, LoadEr
     let Ok(start) = paced else {
         return Err(LoadError::NothingAnswered { first: "the runtime is shutting down".into() });
     };
-    // All places free again means that every request has ended; each is bounded by the client's timeout.
+    // All places free again means that every request has ended; each is bounded by the client's
+    // timeout.
     let _all = run.places.acquire_many(bound as u32).await;
     let elapsed = start.elapsed();
     let mut measure = run.measure();

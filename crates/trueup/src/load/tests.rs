@@ -39,8 +39,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_is_charged_for_everyone_who_had_to_wait() {
-    // Without counting from the plan this server looks fine: only one request in hundreds meets the stall itself,
-    // since the only connection holds back the others meanwhile.
+    // Without counting from the plan this server looks fine: only one request in hundreds meets the
+    // stall itself, since the only connection holds back the others meanwhile.
     let (start, slow, all) =
         (Instant::now(), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (slow_seen, all_seen) = (Arc::clone(&slow), Arc::clone(&all));

@@ -1,7 +1,8 @@
 //! Three ways to steal: testing cards, a stolen card, a compromised merchant.
 //!
-//! Each starts by chance beside a genuine transaction, so its share does not depend on the rate or the span. What is
-//! under way waits in a heap by time; heap and leaks are bounded, so memory does not grow with the simulation.
+//! Each starts by chance beside a genuine transaction, so its share does not depend on the rate or
+//! the span. What is under way waits in a heap by time; heap and leaks are bounded, so memory does
+//! not grow with the simulation.
 
 use super::people::{Person, any_merchant, strange_device};
 use super::random::Random;
@@ -75,7 +76,8 @@ pub(crate) struct Underworld {
 
 impl Underworld {
     pub(crate) fn new(options: &SimulateOptions) -> Underworld {
-        /// Crime draws from a sequence of its own, so that genuine transactions are the same with and without it.
+        /// Crime draws from a sequence of its own, so that genuine transactions are the same with
+        /// and without it.
         const PURPOSE: u64 = 4;
         Underworld {
             random: Random::keyed(options.seed, PURPOSE, 0),

@@ -1,8 +1,9 @@
-//! Card transactions out of a seed: users, merchants, the rhythm of the week, declines and three kinds of fraud.
+//! Card transactions out of a seed: users, merchants, the rhythm of the week, declines and three
+//! kinds of fraud.
 //!
-//! For demos, benches and tests. The same options give the same events on every machine, at any size in memory that
-//! does not grow with their number. It is not a model of any real bank, and nothing measured on it says how well a
-//! fraud model does in the world.
+//! For demos, benches and tests. The same options give the same events on every machine, at any
+//! size in memory that does not grow with their number. It is not a model of any real bank, and
+//! nothing measured on it says how well a fraud model does in the world.
 
 mod fraud;
 mod people;
@@ -23,10 +24,12 @@ pub use write::{FileFormat, to_json, write};
 
 use trueup_core::Micros;
 
-/// The definitions of the simulated streams, `transactions` and `fraud_reports`, and of the view `fraud` over them.
+/// The definitions of the simulated streams, `transactions` and `fraud_reports`, and of the view
+/// `fraud` over them.
 pub const SIMULATED_SQL: &str = include_str!("../../../../examples/fraud/fraud.sql");
 
-/// The largest number of users or merchants: their cards and devices have ids of their own below 2^60.
+/// The largest number of users or merchants: their cards and devices have ids of their own below
+/// 2^60.
 pub const MAX_PEOPLE: i64 = 1_000_000_000_000;
 
 /// The longest span, days: a century.
@@ -53,8 +56,8 @@ pub struct SimulateOptions {
     pub first_id: i64,
     /// From when on.
     pub start: Micros,
-    /// The days over which so many transactions are expected, above 0, at most [`MAX_DAYS`]. The last one falls near
-    /// the end of them, not exactly there.
+    /// The days over which so many transactions are expected, above 0, at most [`MAX_DAYS`]. The
+    /// last one falls near the end of them, not exactly there.
     pub days: f64,
     /// Whether there is fraud. The genuine transactions are the same either way, but for their ids.
     pub fraud: bool,
@@ -126,7 +129,8 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Whether it is a fraud, known to the simulation at once and to the bank only by a [`FraudReport`].
+    /// Whether it is a fraud, known to the simulation at once and to the bank only by a
+    /// [`FraudReport`].
     pub fn is_fraud(&self) -> bool {
         self.scenario != Scenario::Genuine
     }
@@ -165,7 +169,8 @@ impl Status {
 pub enum Scenario {
     /// By the card's owner.
     Genuine,
-    /// A burst of small amounts within minutes at one merchant, most of them declined: is this card still good?
+    /// A burst of small amounts within minutes at one merchant, most of them declined: is this card
+    /// still good?
     CardTesting,
     /// A few large amounts within hours, from a new device and another country.
     StolenCard,

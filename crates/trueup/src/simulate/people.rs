@@ -1,4 +1,5 @@
-//! Who pays where: the lasting properties of users and merchants, drawn again from the seed at each use.
+//! Who pays where: the lasting properties of users and merchants, drawn again from the seed at each
+//! use.
 
 use super::random::Random;
 
@@ -75,7 +76,8 @@ impl Person {
         self.user_id * IDS_PER_USER + i64::from(second)
     }
 
-    /// The merchant of this user's next purchase: mostly a favourite, the first favourites more often.
+    /// The merchant of this user's next purchase: mostly a favourite, the first favourites more
+    /// often.
     pub(crate) fn merchant(&self, seed: u64, merchants: i64, random: &mut Random) -> i64 {
         if !random.chance(FAVOURITE_SHARE) {
             return any_merchant(merchants, random);

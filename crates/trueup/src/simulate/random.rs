@@ -1,19 +1,21 @@
 //! Random numbers that are the same on every machine.
 //!
-//! Only integer arithmetic and the four operations and the square root of IEEE 754 are used: they are exact in their
-//! last bit everywhere, while `ln` and `exp` of the platform's library are not, so those two are written out here.
-//! For simulation only; nothing here is fit for secrets.
+//! Only integer arithmetic and the four operations and the square root of IEEE 754 are used: they
+//! are exact in their last bit everywhere, while `ln` and `exp` of the platform's library are not,
+//! so those two are written out here. For simulation only; nothing here is fit for secrets.
 
 /// `ln 2`.
 const LN_2: f64 = std::f64::consts::LN_2;
 
-/// The generator xoshiro256** 1.0 (D. Blackman and S. Vigna, "Scrambled linear pseudorandom number generators", 2021).
+/// The generator xoshiro256** 1.0 (D. Blackman and S. Vigna, "Scrambled linear pseudorandom number
+/// generators", 2021).
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
     state: [u64; 4],
 }
 
-/// One step of SplitMix64 (G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators", 2014).
+/// One step of SplitMix64 (G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number
+/// generators", 2014).
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -29,8 +31,8 @@ impl Random {
         Random { state: std::array::from_fn(|_| split_mix(&mut filler)) }
     }
 
-    /// The sequence that belongs to one `key` under a `purpose`: properties of a user or merchant are drawn from it
-    /// again at each use, so that no table of users is kept.
+    /// The sequence that belongs to one `key` under a `purpose`: properties of a user or merchant
+    /// are drawn from it again at each use, so that no table of users is kept.
     pub(crate) fn keyed(seed: u64, purpose: u64, key: u64) -> Random {
         let mut mixed = seed;
         for part in [purpose, key] {
@@ -94,15 +96,15 @@ impl Random {
         median * exp(sigma * self.normal())
     }
 
-    /// A rank in `1..=n` by Zipf's law with exponent 1: `P(k) = ln(1 + 1/k) / ln(n + 1)`, the inverse of a
-    /// logarithmic distribution function, so no table is needed.
+    /// A rank in `1..=n` by Zipf's law with exponent 1: `P(k) = ln(1 + 1/k) / ln(n + 1)`, the
+    /// inverse of a logarithmic distribution function, so no table is needed.
     pub(crate) fn zipf(&mut self, n: u64) -> u64 {
         let rank = exp(self.unit() * ln(n as f64 + 1.0)) as u64;
         rank.clamp(1, n)
     }
 
-    /// A rank in `1..=n` whose density falls with the square root of the rank: the busiest one of `n` has a share of
-    /// `n^-0.5`, which is `n^0.5` times the mean.
+    /// A rank in `1..=n` whose density falls with the square root of the rank: the busiest one of
+    /// `n` has a share of `n^-0.5`, which is `n^0.5` times the mean.
     pub(crate) fn heavy_rank(&mut self, n: u64) -> u64 {
         let unit = self.unit();
         ((unit * unit * n as f64) as u64 + 1).min(n)

@@ -45,7 +45,8 @@ pub trait Record {
     /// Its columns.
     const COLUMNS: &'static [Column];
 
-    /// Its fields, one of each column's kind, in their order.
+    /// Its fields, one of each column's kind, in their order; [`write`](super::write) panics on
+    /// any other.
     fn fields(&self) -> impl Iterator<Item = Field>;
 }
 

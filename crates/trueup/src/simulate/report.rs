@@ -1,7 +1,8 @@
 //! Fraud reports: what becomes known, and when.
 //!
-//! A label is not a column of a transaction. It becomes known days later, so it is a stream of its own, timed when the
-//! card's owner reported the fraud; a window over it then says the same online and in training.
+//! A label is not a column of a transaction. It becomes known days later, so it is a stream of its
+//! own, timed when the card's owner reported the fraud; a window over it then says the same online
+//! and in training.
 
 use super::random::Random;
 use super::{Scenario, SimulateError, SimulateOptions, Simulation, Status, Transaction};
@@ -33,7 +34,8 @@ pub struct FraudReport {
     pub merchant_id: i64,
 }
 
-/// The reports of a simulation in the order of their times; those due after its last transaction come at the end.
+/// The reports of a simulation in the order of their times; those due after its last transaction
+/// come at the end.
 ///
 /// Memory holds the frauds of the last 30 simulated days that are not reported yet.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
-//! How busy an hour of the week is: people sleep at night, and at weekends they start later and stop later.
+//! How busy an hour of the week is: people sleep at night, and at weekends they start later and
+//! stop later.
 //!
-//! Only genuine transactions follow it. Thieves do not keep hours, which is what makes the hour a useful feature.
+//! Only genuine transactions follow it. Thieves do not keep hours, which is what makes the hour a
+//! useful feature.
 
 use trueup_core::Micros;
 

@@ -1,8 +1,9 @@
 //! The stream itself: genuine transactions and frauds, merged by time.
 //!
-//! Genuine ones are a Poisson process whose rate follows the week, made by thinning (P. Lewis and G. Shedler,
-//! "Simulation of nonhomogeneous Poisson processes by thinning", 1979); each event is then given to a user by that
-//! user's share. That equals one process for each user with a rate of its own, but keeps none of them in memory.
+//! Genuine ones are a Poisson process whose rate follows the week, made by thinning (P. Lewis and
+//! G. Shedler, "Simulation of nonhomogeneous Poisson processes by thinning", 1979); each event is
+//! then given to a user by that user's share. That equals one process for each user with a rate of
+//! its own, but keeps none of them in memory.
 
 use super::fraud::Underworld;
 use super::people::{Person, price_level};

@@ -1,7 +1,8 @@
 //! Simulated events as JSON lines, CSV or Parquet, to any output.
 //!
-//! All three say the same: times in UTC, amounts as decimals of two places, columns as examples/fraud/fraud.sql has
-//! them. What the simulation knows beyond its streams (which are frauds, and of what kind) is in none of them.
+//! All three say the same: times in UTC, amounts as decimals of two places, columns as
+//! examples/fraud/fraud.sql has them. What the simulation knows beyond its streams (which are
+//! frauds, and of what kind) is in none of them.
 
 use super::{Column, Field, FieldKind, Record, SimulateError};
 use arrow::array::{
@@ -68,7 +69,8 @@ pub fn write<R: Record>(
     written.map_err(|reason| SimulateError::Write { format, reason })
 }
 
-/// Appends `row` to `out` as one JSON object, without a line end; amounts are strings, so that no reader rounds them.
+/// Appends `row` to `out` as one JSON object, without a line end; amounts are strings, so that no
+/// reader rounds them.
 pub fn to_json<R: Record>(row: &R, out: &mut Vec<u8>) {
     let mut separator = b'{';
     for (column, field) in R::COLUMNS.iter().zip(row.fields()) {

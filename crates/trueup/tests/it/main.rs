@@ -1,0 +1,2 @@
+//! What a person runs, on real parts.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
