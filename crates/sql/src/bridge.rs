@@ -10,7 +10,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use std::sync::Arc;
-use trueup_core::{Kind, Value};
+use trueup_core::{Id, IdKind, Kind, Value};
 
 /// Digits that every decimal feature is given: the most that 128 bits hold.
 pub const DECIMAL_PRECISION: u8 = 38;
@@ -67,6 +67,16 @@ pub fn value_at(array: &dyn Array, row: usize) -> Value {
             Value::List((0..items.len()).map(|item| value_at(items.as_ref(), item)).collect())
         }
         _ => Value::Null,
+    }
+}
+
+/// The id at `row` of a stream's id column, as a group of this `kind` keeps it. Id columns are
+/// integers or text and never NULL; the compiler and the decoder see to that.
+pub fn id_at(ids: &dyn Array, row: usize, kind: IdKind) -> Id {
+    match value_at(ids, row) {
+        Value::Int(id) => Id::Int(id),
+        Value::Text(text) => Id::of_text(kind, &text).unwrap_or(Id::Int(0)),
+        _ => Id::Int(0),
     }
 }
 

@@ -1,6 +1,14 @@
 //! The library behind the `trueup` command: the only place that sees all the crates.
 
+pub mod catalog;
 pub mod cli;
 pub mod client;
+pub mod clock;
+pub mod fault;
+pub mod http;
+pub mod ingest;
+pub mod json;
 pub mod load;
+pub mod node;
+pub mod serve;
 pub mod simulate;

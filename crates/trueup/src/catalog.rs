@@ -1,0 +1,100 @@
+//! Compiled definitions with what follows from them for a process that runs them: plans, decoders,
+//! and which groups each stream feeds.
+
+use std::sync::Arc;
+use trueup_core::{Limits, Plan};
+use trueup_sql::decode::Decoder;
+use trueup_sql::{Definitions, GroupDef, Stream, View};
+use trueup_store::Space;
+
+/// Everything that ingest and serving know of the definitions. Built once, shared by all threads.
+#[derive(Debug)]
+pub struct Catalog {
+    definitions: Definitions,
+    plans: Vec<Plan>,
+    streams: Vec<StreamPart>,
+    /// Bounds on one key's state.
+    pub limits: Limits,
+}
+
+/// What a stream's events go through.
+#[derive(Debug)]
+pub struct StreamPart {
+    /// The declaration.
+    pub stream: Arc<Stream>,
+    /// Decodes its events.
+    pub decoder: Decoder,
+    /// Decodes request rows: as events, but the event time may be missing.
+    pub row_decoder: Decoder,
+    /// Decodes the keys of a look-up: any column may be missing.
+    pub key_decoder: Decoder,
+    /// The groups that its events enter, by number.
+    pub groups: Vec<usize>,
+}
+
+impl Catalog {
+    /// Works out what follows from definitions.
+    pub fn new(definitions: Definitions) -> Catalog {
+        let plans = definitions.groups.iter().map(|group| Plan::new(group.core.clone())).collect();
+        let part = |(number, stream): (usize, &Arc<Stream>)| {
+            let decoder = Decoder::new(Arc::clone(stream));
+            let fed = |group: &usize| definitions.groups[*group].stream == number;
+            StreamPart {
+                stream: Arc::clone(stream),
+                row_decoder: decoder.clone().allow_null([stream.event_time]),
+                key_decoder: decoder.clone().allow_null(0..stream.columns.len()),
+                decoder,
+                groups: (0..definitions.groups.len()).filter(fed).collect(),
+            }
+        };
+        let streams = definitions.streams.iter().enumerate().map(part).collect();
+        Catalog { plans, streams, limits: Limits::default(), definitions }
+    }
+
+    /// The definitions themselves.
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
+    /// A group's definition.
+    pub fn group(&self, group: usize) -> &GroupDef {
+        &self.definitions.groups[group]
+    }
+
+    /// A group's plan.
+    pub fn plan(&self, group: usize) -> &Plan {
+        &self.plans[group]
+    }
+
+    /// Where a group's state is kept.
+    pub fn space(&self, group: usize) -> Space {
+        Space::from(self.definitions.groups[group].digest.0)
+    }
+
+    /// All streams, by number.
+    pub fn streams(&self) -> &[StreamPart] {
+        &self.streams
+    }
+
+    /// The stream called `name`.
+    pub fn stream(&self, name: &str) -> Option<&StreamPart> {
+        self.streams.iter().find(|part| part.stream.name == name)
+    }
+
+    /// The view called `name`.
+    pub fn view(&self, name: &str) -> Option<&View> {
+        self.definitions.view(name)
+    }
+
+    /// The names of the streams, for messages.
+    pub fn stream_names(&self) -> String {
+        let names = self.streams.iter().map(|part| part.stream.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The names of the views, for messages.
+    pub fn view_names(&self) -> String {
+        let names = self.definitions.views.iter().map(|view| view.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,234 @@
+//! `POST /v1/features/{view}`: rows, or keys at an instant, to features.
+
+use super::body;
+use super::events::deadline_after;
+use super::problem::Problem;
+use super::reply::{Reply, write_reply};
+use super::{App, unknown};
+use crate::catalog::StreamPart;
+use crate::serve::{BadRequest, Request as Asked};
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trueup_core::{Micros, Value};
+use trueup_sql::View;
+use trueup_sql::decode::Cell;
+
+/// Bytes of the largest call.
+pub const MAX_FEATURES_BYTES: usize = 4 << 20;
+
+/// Rows, or keys, of the largest call: what is answered well within a deadline.
+pub const MAX_ROWS: usize = 1_000;
+
+/// How long an answer may take unless the call says, milliseconds.
+const DEFAULT_DEADLINE_MS: u64 = 50;
+
+/// The longest deadline that a call may ask for, milliseconds.
+const MAX_DEADLINE_MS: u64 = 10_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeaturesBody<'a> {
+    #[serde(borrow)]
+    rows: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    keys: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    at: Option<&'a RawValue>,
+    columns: Option<Vec<String>>,
+    explain: Option<bool>,
+    deadline_ms: Option<u64>,
+}
+
+pub(super) async fn features(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let view = app.catalog().view(&name);
+    let view = view.ok_or_else(|| unknown("view", &name, &app.catalog().view_names()))?;
+    body::media(request.headers(), false)?;
+    let bytes = body::read(request, MAX_FEATURES_BYTES).await?;
+    let began = Instant::now();
+    let answered = answer(&app, view, &bytes, began).await;
+    let failed = answered.as_ref().err().map(|problem| problem.status());
+    app.metrics.request(&view.name, failed);
+    answered
+}
+
+async fn answer(
+    app: &App,
+    view: &View,
+    bytes: &Bytes,
+    began: Instant,
+) -> Result<Response, Problem> {
+    let body: FeaturesBody<'_> = serde_json::from_slice(bytes).map_err(|error| {
+        body::not_json(&error).remedy("send {\"rows\": [{...}]} or {\"keys\": [{...}]}")
+    })?;
+    let deadline_ms = body.deadline_ms.unwrap_or(DEFAULT_DEADLINE_MS);
+    if !(1..=MAX_DEADLINE_MS).contains(&deadline_ms) {
+        return Err(Problem::bad_request(format!("deadline_ms is {deadline_ms}"))
+            .at("body, deadline_ms")
+            .remedy(format!("give 1 to {MAX_DEADLINE_MS} milliseconds")));
+    }
+    let outputs = outputs(view, body.columns.as_deref())?;
+    let part = &app.catalog().streams()[view.stream];
+    let asked = asked(part, view, &body, app.serving.clock.now())?;
+    let parse = began.elapsed();
+    let deadline = deadline_after(began, deadline_ms);
+    let answered = app.serving.answer(view, outputs, &asked, deadline).await;
+    let explain = body.explain.unwrap_or(false);
+    let reply = Reply { app, view, asked: &asked, answered: &answered, explain, parse };
+    let (text, encode) = write_reply(&reply);
+    let stages = [
+        ("parse", parse),
+        ("store", answered.store),
+        ("compute", answered.compute),
+        ("encode", encode),
+    ];
+    app.metrics.answered(&view.name, &stages, &answered);
+    let headers = [(header::CONTENT_TYPE, "application/json".to_string()), timing(&stages)];
+    Ok((headers, text).into_response())
+}
+
+/// The `Server-Timing` header (W3C Server Timing): durations in milliseconds.
+fn timing(stages: &[(&str, Duration)]) -> (header::HeaderName, String) {
+    let stage = |(name, took): &(&str, Duration)| format!("{name};dur={:.3}", millis(*took));
+    let stages: Vec<String> = stages.iter().map(stage).collect();
+    (header::HeaderName::from_static("server-timing"), stages.join(", "))
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The places of the wanted columns; all where none are named.
+fn outputs(view: &View, wanted: Option<&[String]>) -> Result<Vec<usize>, Problem> {
+    let Some(wanted) = wanted else { return Ok((0..view.outputs.len()).collect()) };
+    let find = |name: &String| {
+        view.outputs.iter().position(|output| output.name == *name).ok_or_else(|| {
+            let names: Vec<&str> = view.outputs.iter().map(|output| output.name.as_str()).collect();
+            let detail = format!("view {} has no column {name}", view.name);
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-column", "No such column")
+                .detail(detail)
+                .at("body, columns")
+                .remedy(format!("its columns are: {}", names.join(", ")))
+        })
+    };
+    wanted.iter().map(find).collect()
+}
+
+fn asked(
+    part: &StreamPart,
+    view: &View,
+    body: &FeaturesBody<'_>,
+    now: Micros,
+) -> Result<Asked, Problem> {
+    match (&body.rows, &body.keys) {
+        (Some(rows), None) => {
+            if body.at.is_some() {
+                return Err(Problem::bad_request("rows have event times of their own")
+                    .at("body, at")
+                    .remedy("leave out at, which is for keys"));
+            }
+            let rows = bounded(rows)?;
+            Asked::rows(part, &rows, now).map_err(|bad| refused("rows", bad))
+        }
+        (None, Some(keys)) => {
+            let at = at(part, body.at, now)?;
+            let given = keys.iter().enumerate().map(|(n, keys)| given(part, view, n, keys));
+            let given = given.collect::<Result<Vec<_>, _>>()?;
+            let keys = bounded(keys)?;
+            Asked::keys(part, &keys, given, at).map_err(|bad| refused("keys", bad))
+        }
+        (Some(_), Some(_)) => Err(Problem::bad_request("both rows and keys are given")
+            .at("body")
+            .remedy("send rows to append them in thought, or keys to look up; not both")),
+        (None, None) => Err(Problem::bad_request("neither rows nor keys are given")
+            .at("body")
+            .remedy("send {\"rows\": [{...}]} or {\"keys\": [{...}]}")),
+    }
+}
+
+fn bounded<'a>(rows: &[&'a RawValue]) -> Result<Vec<&'a [u8]>, Problem> {
+    match rows.len() > MAX_ROWS {
+        true => Err(Problem::too_large("the rows", MAX_ROWS, "rows")),
+        false => Ok(rows.iter().map(|row| row.get().as_bytes()).collect()),
+    }
+}
+
+fn refused(place: &str, bad: BadRequest) -> Problem {
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let problem = Problem::new(status, "bad-row", "A row does not fit the stream");
+    match bad {
+        BadRequest::Row(bad) => {
+            let column = bad.column.map(|column| format!(".{column}")).unwrap_or_default();
+            problem
+                .detail(bad.reason)
+                .at(format!("body, {place}[{}]{column}", bad.index))
+                .remedy("docs/decoding.md has the values that each type takes")
+        }
+        BadRequest::Decode(error) => problem.detail(error.to_string()).at(format!("body, {place}")),
+    }
+}
+
+/// The instant of a look-up: a time as an event's is written, or now.
+fn at(part: &StreamPart, at: Option<&RawValue>, now: Micros) -> Result<Micros, Problem> {
+    let Some(at) = at else { return Ok(now) };
+    let bad = |reason: String| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-row", "The instant is no time")
+            .detail(reason)
+            .at("body, at")
+            .remedy("write it as 2026-11-24T10:00:00Z")
+    };
+    let text: Option<String> = serde_json::from_str(at.get()).ok();
+    let cell = text.as_deref().map_or(Cell::Number(at.get()), Cell::Text);
+    let value = part.key_decoder.value(part.stream.event_time, cell);
+    match value.map_err(|bad_value| bad(bad_value.reason))? {
+        Value::Time(us) => Ok(Micros(us)),
+        _ => Err(bad("it is NULL".to_string())),
+    }
+}
+
+/// The columns that a look-up gives. Only key columns of the view are taken.
+fn given(
+    part: &StreamPart,
+    view: &View,
+    number: usize,
+    keys: &RawValue,
+) -> Result<Vec<usize>, Problem> {
+    let place = || format!("body, keys[{number}]");
+    let names: BTreeMap<String, IgnoredAny> = serde_json::from_str(keys.get())
+        .map_err(|error| Problem::bad_request(error.to_string()).at(place()))?;
+    let columns: Vec<usize> = view.lookups.iter().flat_map(|l| l.keys.iter().copied()).collect();
+    let column_of = |name: &String| part.stream.column(name).filter(|c| columns.contains(c));
+    let find = |name: &String| {
+        column_of(name).ok_or_else(|| {
+            let mut names: Vec<&str> =
+                columns.iter().map(|&c| part.stream.columns[c].name.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Problem::new(status, "unknown-key", "No such key")
+                .detail(format!("view {} has no key {name}", view.name))
+                .at(place())
+                .remedy(format!("its keys are: {}", names.join(", ")))
+        })
+    };
+    let given = names.keys().map(find).collect::<Result<Vec<_>, _>>()?;
+    match given.is_empty() {
+        true => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "missing-key", "No key")
+            .detail("a look-up without a key asks for nothing")
+            .at(place())
+            .remedy("give the key columns of the features that you want")),
+        false => Ok(given),
+    }
+}

@@ -1,0 +1,98 @@
+//! `/livez`, `/readyz` and `/v1/status`: whether the process is there, whether it can answer, and how
+//! far each stream is.
+
+use super::App;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use trueup_sql::decode::print::Timestamp;
+
+/// Whether the parts of the process work.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Set when the process has begun to end.
+    pub stopping: AtomicBool,
+    /// By stream, whether its worker goes on; empty where this process ingests nothing.
+    pub workers: Vec<Arc<AtomicBool>>,
+}
+
+pub(super) async fn livez() -> &'static str {
+    "alive\n"
+}
+
+/// One part's word.
+struct Part {
+    name: String,
+    trouble: Option<String>,
+}
+
+/// `200` if requests are answered with values; each part's word with `?verbose`.
+pub(super) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let parts = parts(&app).await;
+    let ready = parts.iter().all(|part| part.trouble.is_none());
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let verbose =
+        uri.query().is_some_and(|query| query.split('&').any(|q| q.starts_with("verbose")));
+    if !verbose {
+        return (status, if ready { "ready\n" } else { "not ready; see /readyz?verbose\n" })
+            .into_response();
+    }
+    let part = |part: &Part| json!({ "part": part.name, "ready": part.trouble.is_none(), "trouble": part.trouble });
+    let body = json!({ "ready": ready, "parts": parts.iter().map(part).collect::<Vec<Value>>() });
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+async fn parts(app: &App) -> Vec<Part> {
+    let stopping = app.health.stopping.load(Ordering::SeqCst);
+    let mut parts = vec![Part {
+        name: "process".into(),
+        trouble: stopping.then(|| "it is stopping".to_string()),
+    }];
+    let store = app.serving.store.stats().await;
+    parts.push(Part { name: "store".into(), trouble: store.err().map(|error| error.to_string()) });
+    let workers = app.health.workers.iter().zip(app.catalog().streams());
+    let workers = workers.map(|(running, stream)| Part {
+        name: format!("ingest {}", stream.stream.name),
+        trouble: (!running.load(Ordering::SeqCst))
+            .then(|| "it has ended; the log of this process says why".to_string()),
+    });
+    parts.extend(workers);
+    let now = app.serving.clock.now().0;
+    let streams = app.pusher.progress.iter().zip(app.catalog().streams());
+    parts.extend(streams.map(|(progress, stream)| {
+        let fresh_us = progress.applied().fresh_us;
+        let behind = fresh_us < now.saturating_sub(app.serving.max_staleness_us);
+        Part {
+            name: format!("freshness of {}", stream.stream.name),
+            trouble: behind
+                .then(|| format!("the state last had everything at {}", Timestamp(fresh_us))),
+        }
+    }));
+    parts
+}
+
+/// How far each stream is: what `trueup status` shows.
+pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
+    let streams = app.catalog().streams().iter().zip(&app.pusher.progress);
+    let streams = streams.map(|(part, progress)| {
+        let (name, counts, applied) = (&part.stream.name, &progress.counts, progress.applied());
+        // What cannot be read shows as null, and in /readyz.
+        let end = app.pusher.log.info(name).ok().flatten().map(|info| info.end);
+        let dead = app.pusher.log.dead_count(name).ok();
+        json!({
+            "stream": name,
+            "log_records": end,
+            "applied_records": applied.records,
+            "fresh_at": Timestamp(applied.fresh_us).to_string(),
+            "dead_letters": dead.map(|dead| dead.ever),
+            "accepted": counts.accepted.load(Ordering::Relaxed),
+            "id_conflicts": counts.id_conflicts.load(Ordering::Relaxed),
+            "late": counts.late.load(Ordering::Relaxed),
+        })
+    });
+    let body = json!({ "streams": streams.collect::<Vec<Value>>() });
+    ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,147 @@
+//! Metrics in Prometheus' text format: what was asked, what each stage cost, how values stood, and
+//! how far ingest is.
+
+use super::App;
+use crate::serve::{Answered, Status};
+use axum::http::StatusCode;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Upper bounds of the stages' histograms, seconds: a microsecond to a second, two a decade and more
+/// around the milliseconds that a payment notices.
+const BOUNDS_S: [f64; 16] =
+    [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 3e-1, 1.0];
+
+/// All metrics of a server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    statuses: IntCounterVec,
+    stages: HistogramVec,
+    ingest: IntCounterVec,
+    applied: IntGaugeVec,
+    lag: IntGaugeVec,
+    freshness: IntGaugeVec,
+    /// One scrape at a time sets the counters that are kept elsewhere.
+    scrape: Mutex<()>,
+}
+
+impl Metrics {
+    /// The metrics, registered.
+    ///
+    /// # Errors
+    /// If a name is taken or not one; a fault of this file.
+    pub fn new() -> Result<Metrics, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels)
+        };
+        let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["stream"]);
+        let stages = HistogramOpts::new(
+            "trueup_stage_seconds",
+            "Time of each stage of an answer, retrieval apart from all else.",
+        );
+        let metrics = Metrics {
+            registry: Registry::new(),
+            requests: counter(
+                "trueup_requests_total",
+                "Requests for features, by view and HTTP status.",
+                &["view", "code"],
+            )?,
+            statuses: counter(
+                "trueup_values_total",
+                "Values answered, by view and status; watch UNKNOWN and STALE.",
+                &["view", "status"],
+            )?,
+            stages: HistogramVec::new(stages.buckets(BOUNDS_S.to_vec()), &["view", "stage"])?,
+            ingest: counter(
+                "trueup_ingest_total",
+                "What ingest met: accepted events, dead letters, records, compactions and more.",
+                &["stream", "what"],
+            )?,
+            applied: gauge("trueup_applied_records", "Records of the log that are in the state.")?,
+            lag: gauge("trueup_lag_records", "Records of the log that are not in the state yet.")?,
+            freshness: gauge(
+                "trueup_freshness_microseconds",
+                "How long ago the state had everything of the stream.",
+            )?,
+            scrape: Mutex::new(()),
+        };
+        let all: [Box<dyn prometheus::core::Collector>; 7] = [
+            Box::new(metrics.requests.clone()),
+            Box::new(metrics.statuses.clone()),
+            Box::new(metrics.stages.clone()),
+            Box::new(metrics.ingest.clone()),
+            Box::new(metrics.applied.clone()),
+            Box::new(metrics.lag.clone()),
+            Box::new(metrics.freshness.clone()),
+        ];
+        all.into_iter().try_for_each(|one| metrics.registry.register(one))?;
+        Ok(metrics)
+    }
+
+    pub(super) fn request(&self, view: &str, failed: Option<StatusCode>) {
+        let code = failed.unwrap_or(StatusCode::OK);
+        self.requests.with_label_values(&[view, code.as_str()]).inc();
+    }
+
+    pub(super) fn answered(&self, view: &str, stages: &[(&str, Duration)], answered: &Answered) {
+        for (stage, took) in stages {
+            self.stages.with_label_values(&[view, stage]).observe(took.as_secs_f64());
+        }
+        let mut seen = [0u64; Status::ALL.len()];
+        for (status, _) in answered.rows.iter().flat_map(|row| &row.statuses) {
+            seen[*status as usize] += 1;
+        }
+        for (status, count) in Status::ALL.iter().zip(seen).filter(|(_, count)| *count > 0) {
+            self.statuses.with_label_values(&[view, status.name()]).inc_by(count);
+        }
+    }
+
+    /// Everything as text.
+    pub(super) fn text(&self, app: &App) -> String {
+        let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ingest.reset();
+        let now = app.serving.clock.now().0;
+        for (part, progress) in app.catalog().streams().iter().zip(&app.pusher.progress) {
+            let stream = part.stream.name.as_str();
+            let counts = &progress.counts;
+            let all = [
+                ("accepted", &counts.accepted),
+                ("dead_letters", &counts.dead_letters),
+                ("unknown_fields", &counts.unknown_fields),
+                ("records", &counts.records),
+                ("compactions", &counts.compactions),
+                ("duplicates", &counts.duplicates),
+                ("id_conflicts", &counts.id_conflicts),
+                ("late", &counts.late),
+                ("keys_cut", &counts.keys_cut),
+                ("rewinds", &counts.rewinds),
+            ];
+            for (what, count) in all {
+                let counter = self.ingest.with_label_values(&[stream, what]);
+                counter.inc_by(count.load(Ordering::Relaxed));
+            }
+            let applied = progress.applied();
+            let gauge = |gauge: &IntGaugeVec, value: u64| {
+                gauge.with_label_values(&[stream]).set(i64::try_from(value).unwrap_or(i64::MAX));
+            };
+            gauge(&self.applied, applied.records);
+            // A log that cannot be read shows in /readyz; here it has no lag to tell.
+            if let Ok(Some(info)) = app.pusher.log.info(stream) {
+                gauge(&self.lag, info.end.saturating_sub(applied.records));
+            }
+            if applied.fresh_us > 0 {
+                gauge(&self.freshness, now.abs_diff(applied.fresh_us.min(now)));
+            }
+        }
+        let mut text = Vec::new();
+        // Writing to memory does not fail.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}

@@ -1,0 +1,157 @@
+//! The HTTP interface: routes, bodies within bounds, problem documents. It sees both sides: pushing
+//! is `ingest`'s, answering `serve`'s.
+
+mod auth;
+mod body;
+mod events;
+mod explain;
+mod features;
+mod health;
+mod metrics;
+mod openapi;
+mod problem;
+mod reply;
+mod views;
+
+pub use events::{MAX_EVENTS, MAX_EVENTS_BYTES};
+pub use features::{MAX_FEATURES_BYTES, MAX_ROWS};
+pub use health::Health;
+pub use metrics::Metrics;
+pub use openapi::document as openapi;
+pub use problem::Problem;
+
+use crate::catalog::Catalog;
+use crate::ingest::Pusher;
+use crate::serve::Serving;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Router, extract::DefaultBodyLimit};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Requests under way at one time, over all connections: what two cores answer in some tens of
+/// milliseconds. More are refused at once, so that none waits in a queue past its deadline.
+const MAX_IN_FLIGHT: usize = 512;
+
+/// What all handlers share.
+#[derive(Debug)]
+pub struct App {
+    /// Answers requests.
+    pub serving: Serving,
+    /// Takes events.
+    pub pusher: Pusher,
+    /// Tells whether the parts work.
+    pub health: Health,
+    /// Counts and measures.
+    pub metrics: Metrics,
+    /// The bearer token that callers must have, if any.
+    pub token: Option<String>,
+    in_flight: Semaphore,
+}
+
+impl App {
+    /// An application over its parts.
+    pub fn new(
+        serving: Serving,
+        pusher: Pusher,
+        health: Health,
+        metrics: Metrics,
+        token: Option<String>,
+    ) -> App {
+        let in_flight = Semaphore::new(MAX_IN_FLIGHT);
+        App { serving, pusher, health, metrics, token, in_flight }
+    }
+
+    /// The definitions.
+    pub fn catalog(&self) -> &Catalog {
+        &self.serving.catalog
+    }
+}
+
+/// Every route with its method, as OpenAPI spells paths: the router and its tests read this table.
+pub const ROUTES: [(&str, &str); 8] = [
+    ("POST", "/v1/features/{view}"),
+    ("POST", "/v1/events/{stream}"),
+    ("GET", "/v1/views"),
+    ("GET", "/v1/status"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+];
+
+/// The routes of the server.
+pub fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for (_, path) in ROUTES {
+        router = router.route(path, method_router(path).fallback(method_not_allowed));
+    }
+    router
+        .fallback(no_route)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}
+
+fn method_router(path: &str) -> MethodRouter<Arc<App>> {
+    match path {
+        "/v1/features/{view}" => post(features::features),
+        "/v1/events/{stream}" => post(events::push),
+        "/v1/views" => get(views::views),
+        "/v1/status" => get(health::status),
+        "/livez" => get(health::livez),
+        "/readyz" => get(health::readyz),
+        "/metrics" => get(metrics_text),
+        _ => get(openapi::serve),
+    }
+}
+
+/// Before every handler: who asks, and whether there is room.
+async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if let Some(token) = &app.token
+        && !matches!(path, "/livez" | "/readyz")
+        && let Err(problem) = auth::check(request.headers(), token)
+    {
+        return problem.into_response();
+    }
+    let Ok(_permit) = app.in_flight.try_acquire() else {
+        let detail = format!("{MAX_IN_FLIGHT} requests are under way, the most that are taken");
+        return Problem::busy(detail).into_response();
+    };
+    next.run(request).await
+}
+
+async fn no_route(uri: Uri) -> Problem {
+    let routes: Vec<String> = ROUTES.iter().map(|(verb, path)| format!("{verb} {path}")).collect();
+    Problem::new(StatusCode::NOT_FOUND, "no-route", "No such path")
+        .detail(format!("there is no {}", uri.path()))
+        .at("path")
+        .remedy(format!("the routes are: {}", routes.join(", ")))
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    let path = request.extensions().get::<axum::extract::MatchedPath>();
+    let path = path.map_or_else(|| request.uri().path(), |path| path.as_str());
+    let takes = ROUTES.iter().find(|(_, route)| *route == path).map_or("another", |(verb, _)| verb);
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "Another method is needed")
+        .detail(format!("{path} does not take {}", request.method()))
+        .at("method")
+        .remedy(format!("use {takes}"))
+}
+
+/// The problem of a view or stream that is not defined.
+fn unknown(what: &'static str, name: &str, names: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-name", "No such name in the definitions")
+        .detail(format!("there is no {what} {name}"))
+        .at("path")
+        .remedy(format!("the definitions have: {names}"))
+}
+
+async fn metrics_text(State(app): State<Arc<App>>) -> Response {
+    let text = app.metrics.text(&app);
+    ([(axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}

@@ -1,0 +1,185 @@
+//! The interface as an OpenAPI 3.1 document, and the route that serves it. A test compares the
+//! document with `docs/openapi.json` and with the routes.
+
+use super::events::{MAX_EVENTS, MAX_EVENTS_BYTES};
+use super::features::{MAX_FEATURES_BYTES, MAX_ROWS};
+use crate::serve::Status;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+pub(super) async fn serve() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document().to_string()).into_response()
+}
+
+/// The document.
+pub fn document() -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Trueup",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "A real-time feature store: events in, features out.",
+        },
+        "security": [{}, { "bearer": [] }],
+        "paths": {
+            "/v1/features/{view}": { "post": features() },
+            "/v1/events/{stream}": { "post": events() },
+            "/v1/views": { "get": plain("The views, their keys, columns and rows", "Views") },
+            "/v1/status": { "get": plain("How far each stream has been applied", "Streams") },
+            "/livez": { "get": text("The process is there; depends on nothing", false) },
+            "/readyz": { "get": text("Whether requests are answered with values", true) },
+            "/metrics": { "get": text("Metrics in Prometheus' text format", false) },
+            "/openapi.json": { "get": plain("This document", "Any") },
+        },
+        "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "schemas": schemas(),
+        },
+    })
+}
+
+fn schema(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn json_reply(description: &str, name: &str) -> Value {
+    let content = json!({ "application/json": { "schema": schema(name) } });
+    json!({ "description": description, "content": content })
+}
+
+fn problems(codes: &[(&str, &str)]) -> Vec<(String, Value)> {
+    let problem = |(code, description): &(&str, &str)| {
+        let content = json!({ "application/problem+json": { "schema": schema("Problem") } });
+        (code.to_string(), json!({ "description": description, "content": content }))
+    };
+    codes.iter().map(problem).collect()
+}
+
+const POST_PROBLEMS: [(&str, &str); 7] = [
+    ("400", "The body or a parameter is not understood"),
+    ("401", "The token is missing or wrong"),
+    ("404", "No such name in the definitions"),
+    ("408", "The body did not arrive in time"),
+    ("413", "More than one request may have"),
+    ("415", "The body is of another type"),
+    ("503", "Busy, or the disk does not take the events; Retry-After says when to try again"),
+];
+
+fn responses(ok: Value, codes: &[(&str, &str)]) -> Value {
+    let mut responses = json!({ "200": ok });
+    for (code, problem) in problems(codes) {
+        responses[code] = problem;
+    }
+    responses
+}
+
+fn path_parameter(name: &str, description: &str) -> Value {
+    json!({
+        "name": name, "in": "path", "required": true, "description": description,
+        "schema": { "type": "string" },
+    })
+}
+
+fn features() -> Value {
+    let mut codes = POST_PROBLEMS.to_vec();
+    codes.push(("422", "A row, key or column does not fit the view"));
+    json!({
+        "summary": "Features of rows, or of keys at an instant",
+        "description": format!("At most {MAX_ROWS} rows or keys and {MAX_FEATURES_BYTES} bytes."),
+        "parameters": [path_parameter("view", "A view of the definitions")],
+        "requestBody": {
+            "required": true,
+            "content": { "application/json": { "schema": schema("FeaturesRequest") } },
+        },
+        "responses": responses(json_reply("One answer a row, in their order", "Features"), &codes),
+    })
+}
+
+fn events() -> Value {
+    let wait = json!({
+        "name": "wait", "in": "query", "description": "Wait until the events can be read",
+        "schema": { "type": "string", "enum": ["applied"] },
+    });
+    let wait_ms = json!({
+        "name": "wait_ms", "in": "query", "description": "How long to wait at most, milliseconds",
+        "schema": { "type": "integer", "minimum": 1, "maximum": 60_000 },
+    });
+    let limit = format!("At most {MAX_EVENTS} events and {MAX_EVENTS_BYTES} bytes.");
+    json!({
+        "summary": "Events into a stream's log, acknowledged when they are on disk",
+        "description": limit,
+        "parameters": [path_parameter("stream", "A stream of the definitions"), wait, wait_ms],
+        "requestBody": {
+            "required": true,
+            "content": {
+                "application/json": { "schema": schema("EventsRequest") },
+                "application/x-ndjson": { "schema": { "type": "string" } },
+            },
+        },
+        "responses": responses(json_reply("What became of them", "EventsReply"), &POST_PROBLEMS),
+    })
+}
+
+fn plain(summary: &str, name: &str) -> Value {
+    let codes = [POST_PROBLEMS[1], POST_PROBLEMS[6]];
+    json!({ "summary": summary, "responses": responses(json_reply(summary, name), &codes) })
+}
+
+fn text(summary: &str, can_be_unavailable: bool) -> Value {
+    let content = json!({ "text/plain": { "schema": { "type": "string" } } });
+    let mut responses = json!({ "200": { "description": summary, "content": content } });
+    if can_be_unavailable {
+        responses["503"] = json!({ "description": "Not ready", "content": content });
+    }
+    json!({ "summary": summary, "responses": responses })
+}
+
+fn schemas() -> Value {
+    let statuses: Vec<&str> = Status::ALL.iter().map(|status| status.name()).collect();
+    let status = json!({ "type": "string", "enum": statuses });
+    let of = |value: Value| json!({ "type": "object", "additionalProperties": value });
+    let strings = || of(json!({ "type": "string" }));
+    json!({
+        "Any": { "type": "object" },
+        "Views": { "type": "object", "required": ["views"], "properties": {
+            "views": { "type": "array", "items": { "type": "object" } } } },
+        "Streams": { "type": "object", "required": ["streams"], "properties": {
+            "streams": { "type": "array", "items": { "type": "object" } } } },
+        "Problem": { "type": "object", "required": ["type", "title", "status", "detail"],
+            "properties": {
+                "type": { "type": "string" }, "title": { "type": "string" },
+                "status": { "type": "integer" }, "detail": { "type": "string" },
+                "at": { "type": "string" }, "remedy": { "type": "string" } } },
+        "FeaturesRequest": { "type": "object", "additionalProperties": false, "properties": {
+            "rows": { "type": "array", "maxItems": MAX_ROWS, "items": { "type": "object" } },
+            "keys": { "type": "array", "maxItems": MAX_ROWS,
+                "items": { "type": "object", "minProperties": 1 } },
+            "at": { "type": "string", "format": "date-time" },
+            "columns": { "type": "array", "items": { "type": "string" } },
+            "explain": { "type": "boolean" },
+            "deadline_ms": { "type": "integer", "minimum": 1, "maximum": 10_000 } } },
+        "Features": { "type": "object", "required": ["view", "digest", "rows", "timing_us"],
+            "properties": {
+                "view": { "type": "string" }, "digest": { "type": "string" },
+                "rows": { "type": "array", "items": schema("Row") },
+                "timing_us": of(json!({ "type": "integer" })) } },
+        "Row": { "type": "object", "required": ["features", "status", "sources", "as_of"],
+            "properties": {
+                "features": { "type": "object" }, "status": status,
+                "statuses": of(status.clone()), "reasons": strings(), "sources": strings(),
+                "as_of": strings(), "event_time": { "type": "string" },
+                "explain": { "type": "array", "items": { "type": "object" } } } },
+        "EventsRequest": { "type": "object", "additionalProperties": false,
+            "required": ["events"], "properties": {
+                "events": { "type": "array", "maxItems": MAX_EVENTS,
+                    "items": { "type": "object" } } } },
+        "EventsReply": { "type": "object", "required": ["accepted", "dead_letters"],
+            "properties": {
+                "accepted": { "type": "integer" }, "applied": { "type": "boolean" },
+                "dead_letters": { "type": "array", "items": {
+                    "type": "object", "required": ["index", "reason"], "properties": {
+                        "index": { "type": "integer" }, "column": { "type": "string" },
+                        "reason": { "type": "string" } } } } } },
+    })
+}

@@ -1,0 +1,118 @@
+//! The body of an answer, written straight into bytes.
+//!
+//! ```text
+//! {"view", "digest", "rows": [{"features": {…}, "status", "statuses"?, "reasons"?, "sources", "as_of",
+//!   "event_time"? (the server's clock), "explain"?}], "timing_us": {"parse", "store", …}}
+//! ```
+
+use super::App;
+use crate::json;
+use crate::serve::{Answered, Request, RowAnswer, Status};
+use std::io::Write;
+use std::time::{Duration, Instant};
+use trueup_sql::View;
+use trueup_sql::decode::print::Timestamp;
+
+/// What a reply is written from.
+pub(super) struct Reply<'a> {
+    pub(super) app: &'a App,
+    pub(super) view: &'a View,
+    pub(super) asked: &'a Request,
+    pub(super) answered: &'a Answered,
+    pub(super) explain: bool,
+    pub(super) parse: Duration,
+}
+
+/// Bytes that a row's answer takes, to size the body.
+const GUESSED_ROW_BYTES: usize = 1_024;
+
+/// The body, and how long it took to write.
+pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Duration) {
+    let began = Instant::now();
+    let mut out = Vec::with_capacity(256 + reply.answered.rows.len() * GUESSED_ROW_BYTES);
+    out.extend_from_slice(b"{\"view\":");
+    json::text(&mut out, &reply.view.name);
+    // Writing to memory does not fail, here and below.
+    let _ = write!(out, ",\"digest\":\"{}\",\"rows\":[", reply.view.digest);
+    for (row, answer) in reply.answered.rows.iter().enumerate() {
+        if row > 0 {
+            out.push(b',');
+        }
+        write_row(&mut out, reply, row, answer);
+    }
+    let encode = began.elapsed();
+    let Answered { store, compute, .. } = reply.answered;
+    let _ = write!(
+        out,
+        "],\"timing_us\":{{\"parse\":{},\"store\":{},\"compute\":{},\"encode\":{}}}}}",
+        reply.parse.as_micros(),
+        store.as_micros(),
+        compute.as_micros(),
+        encode.as_micros()
+    );
+    (out, encode)
+}
+
+fn write_row(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize, answer: &RowAnswer) {
+    let name = |place: usize| reply.view.outputs[reply.answered.columns[place].0].name.as_str();
+    out.extend_from_slice(b"{\"features\":");
+    object(out, reply.answered.columns.iter().enumerate(), |out, (place, (_, values))| {
+        json::text(out, name(place));
+        out.push(b':');
+        json::value(out, values.as_ref(), row);
+    });
+    let _ = write!(out, ",\"status\":\"{}\"", answer.status());
+    let statuses = answer.statuses.iter().enumerate();
+    let other: Vec<_> = statuses.filter(|(_, (status, _))| *status != Status::Present).collect();
+    if !other.is_empty() {
+        out.extend_from_slice(b",\"statuses\":");
+        object(out, other.iter(), |out, (place, (status, _))| {
+            json::text(out, name(*place));
+            let _ = write!(out, ":\"{status}\"");
+        });
+    }
+    let reasons: Vec<_> =
+        other.iter().filter_map(|(place, (_, why))| Some((*place, why.as_ref()?))).collect();
+    if !reasons.is_empty() {
+        out.extend_from_slice(b",\"reasons\":");
+        object(out, reasons.iter(), |out, (place, why)| {
+            json::text(out, name(*place));
+            out.push(b':');
+            json::text(out, why);
+        });
+    }
+    out.extend_from_slice(b",\"sources\":");
+    object(out, answer.keys.iter(), |out, (key, answer)| {
+        json::text(out, key);
+        let _ = write!(out, ":\"{}\"", answer.source.name());
+    });
+    out.extend_from_slice(b",\"as_of\":");
+    let fresh = answer.keys.iter().filter_map(|(key, answer)| Some((key, answer.fresh_us?)));
+    object(out, fresh, |out, (key, fresh_us)| {
+        json::text(out, key);
+        let _ = write!(out, ":\"{}\"", Timestamp(fresh_us));
+    });
+    if reply.asked.clocked[row] {
+        let _ = write!(out, ",\"event_time\":\"{}\"", Timestamp(reply.asked.at[row]));
+    }
+    if reply.explain {
+        super::explain::write(out, reply, row);
+    }
+    out.push(b'}');
+}
+
+/// Writes an object whose members `each` writes.
+pub(super) fn object<T>(
+    out: &mut Vec<u8>,
+    members: impl Iterator<Item = T>,
+    each: impl Fn(&mut Vec<u8>, T),
+) {
+    out.push(b'{');
+    for (number, member) in members.enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        each(out, member);
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,41 @@
+//! `GET /v1/views`: what can be asked for.
+
+use super::App;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use trueup_sql::View;
+
+pub(super) async fn views(State(app): State<Arc<App>>) -> Response {
+    let views = app.catalog().definitions().views.iter().map(|view| about(&app, view));
+    let body = json!({ "views": views.collect::<Vec<Value>>() });
+    ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+fn about(app: &App, view: &View) -> Value {
+    let stream = &app.catalog().streams()[view.stream].stream;
+    let mut keys: Vec<&str> = Vec::new();
+    for &column in view.lookups.iter().flat_map(|lookup| &lookup.keys) {
+        let name = stream.columns[column].name.as_str();
+        if !keys.contains(&name) {
+            keys.push(name);
+        }
+    }
+    let columns = view
+        .outputs
+        .iter()
+        .map(|output| json!({ "name": output.name, "type": output.ty.to_string() }));
+    let row = stream.columns.iter().map(|column| {
+        json!({ "name": column.name, "type": column.ty.to_string(), "not_null": column.not_null })
+    });
+    json!({
+        "view": view.name,
+        "digest": view.digest.to_string(),
+        "stream": stream.name,
+        "keys": keys,
+        "columns": columns.collect::<Vec<Value>>(),
+        "row": row.collect::<Vec<Value>>(),
+    })
+}

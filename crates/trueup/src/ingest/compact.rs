@@ -1,0 +1,93 @@
+//! Compaction: tails that have outgrown their bound are folded into their bases.
+//!
+//! The fold is `core`'s; the store swaps bytes, and only if they are those that were folded.
+
+use super::IngestError;
+use super::progress::Counts;
+use crate::catalog::Catalog;
+use std::collections::BTreeSet;
+use trueup_core::{Stored, fold};
+use trueup_store::{At, Grown, Store, Swap};
+
+/// Bytes of a tail below which a value is left alone: some fifty records, which a read folds in a
+/// few microseconds.
+const MIN_TAIL_BYTES: usize = 2 << 10;
+
+/// Bytes of a tail above which a value is compacted whatever its base: a read folds no more.
+const MAX_TAIL_BYTES: usize = 64 << 10;
+
+/// A tail may grow to this share of its base, so that what compaction writes stays in proportion to
+/// what is appended.
+const BASE_SHARE: usize = 4;
+
+/// Values that are read and folded at a time: bounds the memory.
+const BATCH_KEYS: usize = 256;
+
+/// Whether a value of these lengths is to be compacted.
+fn outgrown(grown: &Grown) -> bool {
+    let bound = (grown.base_len / BASE_SHARE).clamp(MIN_TAIL_BYTES, MAX_TAIL_BYTES);
+    grown.tail_len > bound
+}
+
+/// Compacts those keys of a batch that have outgrown their bound; `keys` gives for each append its
+/// group and place.
+pub(super) async fn compact<'a>(
+    catalog: &Catalog,
+    store: &dyn Store,
+    counts: &Counts,
+    keys: impl Iterator<Item = (usize, At<'a>)>,
+    grown: &[Grown],
+) -> Result<(), IngestError> {
+    let pairs = keys.zip(grown).filter(|(_, grown)| outgrown(grown));
+    let due: BTreeSet<(usize, At<'_>)> = pairs.map(|(key, _)| key).collect();
+    let due: Vec<_> = due.into_iter().collect();
+    for some in due.chunks(BATCH_KEYS) {
+        compact_some(catalog, store, counts, some).await?;
+    }
+    Ok(())
+}
+
+async fn compact_some(
+    catalog: &Catalog,
+    store: &dyn Store,
+    counts: &Counts,
+    keys: &[(usize, At<'_>)],
+) -> Result<(), IngestError> {
+    let ats: Vec<At<'_>> = keys.iter().map(|(_, at)| *at).collect();
+    let reads = store.get(&ats).await?;
+    let mut folded = Vec::with_capacity(keys.len());
+    for ((group, at), read) in keys.iter().zip(&reads) {
+        let Some(value) = &read.value else { continue };
+        let stored =
+            Stored { base: Some(value.base()).filter(|base| !base.is_empty()), tail: value.tail() };
+        match fold(catalog.plan(*group), at.key, stored, &catalog.limits) {
+            Ok(done) => {
+                Counts::add(&counts.compactions, 1);
+                Counts::add(&counts.duplicates, done.met.duplicates);
+                Counts::add(&counts.id_conflicts, done.met.conflicts);
+                Counts::add(&counts.late, done.met.late);
+                Counts::add(&counts.keys_cut, u64::from(done.cut));
+                folded.push((*at, value, read.meta.stand.epoch, done.base));
+            }
+            // The damage stays where it is, so that reads of this key say UNKNOWN.
+            Err(error) => {
+                let group = &catalog.group(*group).name;
+                tracing::error!(group, %error, "a value is damaged and is left as it is");
+            }
+        }
+    }
+    let swaps: Vec<Swap<'_>> = folded
+        .iter()
+        .map(|(at, replaced, epoch, base)| Swap {
+            epoch: *epoch,
+            at: *at,
+            replaced,
+            base,
+            kept: &[],
+        })
+        .collect();
+    crate::fault::point("compaction");
+    // A swap that is refused found other bytes than were folded; the next append tries again.
+    store.swap(&swaps).await?;
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! The way of an event: from a push or a file into the stream's log, from the log into the store.
+//!
+//! ```text
+//! push, file ─▶ decode, admit ─▶ log (durable: acknowledged) ─▶ worker: records ─▶ store
+//!                  └─▶ dead letters ◀── what the definitions cannot evaluate ─┘
+//! ```
+//!
+//! The log is the only way in: what the store holds can be made again by reading it. A worker reads
+//! one stream in order and appends each event's record to the value of each of its keys; how far it
+//! got stands in the store, in the same transaction. It serves nobody: reading is `serve`'s.
+
+mod admit;
+mod begin;
+mod compact;
+mod file;
+mod prepare;
+mod progress;
+mod push;
+mod worker;
+
+pub use begin::NewBeginning;
+pub use file::{FileError, FileKind, Loaded, load};
+pub use prepare::{Prepared, prepare};
+pub use progress::{Applied, Counts, Progress};
+pub use push::{Pushed, Pusher, RejectedEvent};
+pub use worker::{IngestError, Worker, WorkerOptions};

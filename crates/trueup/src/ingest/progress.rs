@@ -1,0 +1,79 @@
+//! How far a stream has been applied, and what was met on the way: for waiting callers, freshness
+//! and metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// How far a stream has been applied to the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Records of the log that are in the state: all with offsets below this number.
+    pub records: u64,
+    /// As of when, wall-clock microseconds since 1970, the state had everything.
+    pub fresh_us: i64,
+}
+
+/// Counters of one stream, ever growing since the process began.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Events that were acknowledged because the log has them.
+    pub accepted: AtomicU64,
+    /// Events that became dead letters.
+    pub dead_letters: AtomicU64,
+    /// Fields of events that the stream declares no column for.
+    pub unknown_fields: AtomicU64,
+    /// Records appended to the store: one an event and group.
+    pub records: AtomicU64,
+    /// Values that were compacted.
+    pub compactions: AtomicU64,
+    /// Events that came again with equal content, as compaction met them.
+    pub duplicates: AtomicU64,
+    /// Events that came with an id that was there with other content, as compaction met them.
+    pub id_conflicts: AtomicU64,
+    /// Events that arrived older than any frame of their key can see, as compaction met them.
+    pub late: AtomicU64,
+    /// Compactions that made the oldest events of a key go because it reached its bound.
+    pub keys_cut: AtomicU64,
+    /// Times that the worker had to begin again from the store's checkpoints.
+    pub rewinds: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn add(counter: &AtomicU64, more: u64) {
+        if more > 0 {
+            counter.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One stream's progress, shared between its worker and those who ask.
+#[derive(Debug)]
+pub struct Progress {
+    applied: watch::Sender<Applied>,
+    /// What was met.
+    pub counts: Counts,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress { applied: watch::Sender::new(Applied::default()), counts: Counts::default() }
+    }
+}
+
+impl Progress {
+    /// How far the stream has been applied.
+    pub fn applied(&self) -> Applied {
+        *self.applied.borrow()
+    }
+
+    pub(super) fn advance(&self, applied: Applied) {
+        self.applied.send_replace(applied);
+    }
+
+    /// Returns when the first `records` records of the log are applied; bound it with a timeout.
+    pub async fn wait_for(&self, records: u64) {
+        let mut watching = self.applied.subscribe();
+        // The sender lives in self, so waiting ends only with the condition.
+        let _ = watching.wait_for(|applied| applied.records >= records).await;
+    }
+}

@@ -1,0 +1,354 @@
+//! The answer of a view for the rows of a request: look-ups, one read of the store, the select list,
+//! and the status of every column.
+
+use super::features::{Found, FoundRow, KeyAsk, Lens, keys, stale_reason};
+use super::request::Request;
+use super::status::{Source, Status};
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trueup_core::Value;
+use trueup_sql::{Output, View, array_of, value_at};
+use trueup_store::{At, Meta, Read, Store};
+
+/// Answers requests; shared by all connections.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// The definitions.
+    pub catalog: Arc<Catalog>,
+    /// Where the state is.
+    pub store: Arc<dyn Store>,
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// How far behind the pipeline may be, microseconds, before values are STALE.
+    pub max_staleness_us: i64,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Answered {
+    /// The view's columns that were asked for, by their place in [`View::outputs`], with a value for
+    /// every row.
+    pub columns: Vec<(usize, ArrayRef)>,
+    /// One for each row of the request.
+    pub rows: Vec<RowAnswer>,
+    /// How long the read of the store took.
+    pub store: Duration,
+    /// How long everything else took.
+    pub compute: Duration,
+}
+
+/// What there is to say of one row.
+#[derive(Clone, Debug, Default)]
+pub struct RowAnswer {
+    /// For each asked column its status, and the reason where there is something to explain.
+    pub statuses: Vec<(Status, Option<String>)>,
+    /// By the names of the key's columns, where its state came from.
+    pub keys: BTreeMap<String, KeyAnswer>,
+    /// The look-ups that were used, by their place in [`View::lookups`], with what the store knew of
+    /// their groups.
+    pub lookups: Vec<(usize, Option<Arc<Meta>>)>,
+}
+
+/// Where a key's state came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyAnswer {
+    /// From where.
+    pub source: Source,
+    /// As of when it was whole, wall-clock microseconds since 1970.
+    pub fresh_us: Option<i64>,
+}
+
+impl RowAnswer {
+    /// The worst status of the row.
+    pub fn status(&self) -> Status {
+        self.statuses.iter().map(|(status, _)| *status).max().unwrap_or(Status::Present)
+    }
+}
+
+/// What of a view is wanted.
+struct Wanted<'a> {
+    view: &'a View,
+    outputs: Vec<usize>,
+    /// For each look-up, the places of the aggregates that the outputs use.
+    aggregates: Vec<Vec<usize>>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(view: &'a View, outputs: Vec<usize>) -> Wanted<'a> {
+        let mut aggregates = vec![Vec::new(); view.lookups.len()];
+        for feature in outputs.iter().flat_map(|&output| &view.outputs[output].features) {
+            if let Some((lookup, place)) = view.feature(*feature)
+                && !aggregates[lookup].contains(&place)
+            {
+                aggregates[lookup].push(place);
+            }
+        }
+        Wanted { view, outputs, aggregates }
+    }
+}
+
+impl Serving {
+    /// Answers a request for the columns `outputs` of a view (places in [`View::outputs`]). The
+    /// store is given until `deadline`; what it has not answered by then is UNKNOWN.
+    pub async fn answer(
+        &self,
+        view: &View,
+        outputs: Vec<usize>,
+        request: &Request,
+        deadline: Instant,
+    ) -> Answered {
+        let began = Instant::now();
+        let wanted = Wanted::new(view, outputs);
+        let in_view = in_view(view, request);
+        let asks: Vec<Vec<KeyAsk>> = view
+            .lookups
+            .iter()
+            .zip(&wanted.aggregates)
+            .map(|(lookup, aggregates)| match aggregates.is_empty() {
+                true => vec![KeyAsk::NotGiven; request.at.len()],
+                false => keys(lookup, request, &in_view.iter().map(is_in).collect::<Vec<_>>()),
+            })
+            .collect();
+        let (reads, places, store) = self.read(view, &asks, deadline).await;
+        let stale_before_us = self.clock.now().back(self.max_staleness_us).0;
+        let found = view.lookups.iter().zip(&asks).enumerate().map(|(number, (lookup, asks))| {
+            let lens = Lens {
+                catalog: &self.catalog,
+                view,
+                lookup,
+                request,
+                stale_before_us,
+                wanted: &wanted.aggregates[number],
+            };
+            lens.answer(asks, |row| match (&reads, places[number][row]) {
+                (Ok(reads), Some(place)) => Ok(&reads[place]),
+                (Ok(_), None) => Err("the key was not read"),
+                (Err(why), _) => Err(why.as_str()),
+            })
+        });
+        let found: Vec<Vec<FoundRow>> = found.collect();
+        let (columns, rows) = self.assemble(&wanted, request, &in_view, &found);
+        Answered { columns, rows, store, compute: began.elapsed().saturating_sub(store) }
+    }
+
+    /// Reads all keys at one moment; for each look-up and row, the place of its read.
+    async fn read(
+        &self,
+        view: &View,
+        asks: &[Vec<KeyAsk>],
+        deadline: Instant,
+    ) -> (Result<Vec<Read>, String>, Vec<Vec<Option<usize>>>, Duration) {
+        let mut ats = Vec::new();
+        let mut places = Vec::with_capacity(asks.len());
+        for (lookup, asks) in view.lookups.iter().zip(asks) {
+            let space = self.catalog.space(lookup.group);
+            let mut row_places = Vec::with_capacity(asks.len());
+            for ask in asks {
+                row_places.push(match ask {
+                    KeyAsk::Key(key) => {
+                        ats.push(At { space, key: key.bytes() });
+                        Some(ats.len() - 1)
+                    }
+                    _ => None,
+                });
+            }
+            places.push(row_places);
+        }
+        let began = Instant::now();
+        if ats.is_empty() {
+            return (Ok(Vec::new()), places, Duration::ZERO);
+        }
+        let read = tokio::time::timeout_at(deadline.into(), self.store.get(&ats)).await;
+        let reads = match read {
+            Ok(Ok(reads)) => Ok(reads),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the store did not answer before the deadline".to_string()),
+        };
+        (reads, places, began.elapsed())
+    }
+
+    /// Evaluates the select list on rows and features, and gives every column its status.
+    fn assemble(
+        &self,
+        wanted: &Wanted<'_>,
+        request: &Request,
+        in_view: &[Result<bool, String>],
+        found: &[Vec<FoundRow>],
+    ) -> (Vec<(usize, ArrayRef)>, Vec<RowAnswer>) {
+        let view = wanted.view;
+        let wide = self.wide(wanted, request, found);
+        let mut rows = vec![RowAnswer::default(); request.at.len()];
+        let mut columns = Vec::with_capacity(wanted.outputs.len());
+        for &number in &wanted.outputs {
+            let output = &view.outputs[number];
+            let (values, failed) = match &wide {
+                Ok(wide) => output.expr.evaluate_each(wide),
+                Err(_) => (new_null_array(&output.ty, rows.len()), Vec::new()),
+            };
+            let mut hidden = Vec::new();
+            for (row, answer) in rows.iter_mut().enumerate() {
+                let error = failed.iter().find(|(place, _)| *place == row);
+                let error = error.map(|(_, error)| error.to_string());
+                let error = error.or_else(|| wide.as_ref().err().cloned());
+                let judged = judge(wanted, request, &in_view[row], found, output, row, error);
+                let (status, reason) = match judged {
+                    None if value_at(&values, row) == Value::Null => (Status::NullValue, None),
+                    None => (Status::Present, None),
+                    Some(judged) => judged,
+                };
+                hidden.push(matches!(status, Status::Unknown | Status::NotInView));
+                answer.statuses.push((status, reason));
+            }
+            columns.push((number, without(values, output, &hidden, request)));
+        }
+        for (row, answer) in rows.iter_mut().enumerate() {
+            answer.keys = key_answers(&self.catalog, wanted, found, row);
+            let lookups =
+                found.iter().enumerate().filter(|(n, _)| !wanted.aggregates[*n].is_empty());
+            answer.lookups = lookups.map(|(n, rows)| (n, rows[row].meta.clone())).collect();
+        }
+        (columns, rows)
+    }
+
+    /// The batch that the select list is evaluated on.
+    fn wide(
+        &self,
+        wanted: &Wanted<'_>,
+        request: &Request,
+        found: &[Vec<FoundRow>],
+    ) -> Result<RecordBatch, String> {
+        let view = wanted.view;
+        let mut columns: Vec<ArrayRef> = request.rows.columns().to_vec();
+        for (number, lookup) in view.lookups.iter().enumerate() {
+            let group = self.catalog.group(lookup.group);
+            for (place, &aggregate) in lookup.aggregates.iter().enumerate() {
+                let kind = group.core.kind_of(&group.core.aggregates[aggregate]);
+                let at = wanted.aggregates[number].iter().position(|&wanted| wanted == place);
+                let value = |row: &FoundRow| match at.map(|at| &row.found[at].value) {
+                    Some(Ok(value)) => value.clone(),
+                    _ => Value::Null,
+                };
+                let values: Vec<Value> = found[number].iter().map(value).collect();
+                columns.push(array_of(&kind, &values));
+            }
+        }
+        RecordBatch::try_new(view.row_schema.clone(), columns)
+            .map_err(|error| format!("the row does not fit the view: {error}"))
+    }
+}
+
+fn is_in(in_view: &Result<bool, String>) -> bool {
+    *in_view == Ok(true)
+}
+
+/// Which rows the view's WHERE keeps, or why that cannot be told; a look-up has no row to leave out.
+fn in_view(view: &View, request: &Request) -> Vec<Result<bool, String>> {
+    let rows = request.at.len();
+    let Some(filter) = view.filter.as_ref().filter(|_| !request.is_lookup()) else {
+        return vec![Ok(true); rows];
+    };
+    let (passes, failed) = filter.evaluate_each(&request.rows);
+    let pass = |row: usize| match failed.iter().find(|(place, _)| *place == row) {
+        Some((_, error)) => Err(error.to_string()),
+        None => Ok(value_at(&passes, row) == Value::Bool(true)),
+    };
+    (0..rows).map(pass).collect()
+}
+
+/// The features that an output uses, as they were found for a row.
+fn used<'f>(
+    wanted: &Wanted<'_>,
+    found: &'f [Vec<FoundRow>],
+    output: &Output,
+    row: usize,
+) -> Vec<(&'f Found, &'f FoundRow)> {
+    let find = |&feature: &usize| {
+        let (lookup, place) = wanted.view.feature(feature)?;
+        let at = wanted.aggregates[lookup].iter().position(|&wanted| wanted == place)?;
+        let found = &found[lookup][row];
+        Some((&found.found[at], found))
+    };
+    output.features.iter().filter_map(find).collect()
+}
+
+/// The status of an output for a row; `None` leaves it to the value.
+fn judge(
+    wanted: &Wanted<'_>,
+    request: &Request,
+    in_view: &Result<bool, String>,
+    found: &[Vec<FoundRow>],
+    output: &Output,
+    row: usize,
+    error: Option<String>,
+) -> Option<(Status, Option<String>)> {
+    match in_view {
+        Ok(false) => return Some((Status::NotInView, None)),
+        Err(why) => return Some((Status::Unknown, Some(why.clone()))),
+        Ok(true) => {}
+    }
+    if lacks_row(wanted, request, output, row) {
+        let reason = "a look-up has no row, and gives no such key".to_string();
+        return Some((Status::NullValue, Some(reason)));
+    }
+    let used = used(wanted, found, output, row);
+    let unknown = used.iter().find_map(|(found, _)| found.value.as_ref().err());
+    if let Some(why) = unknown.cloned().or(error) {
+        return Some((Status::Unknown, Some(why)));
+    }
+    if let Some((_, from)) = used.iter().find(|(found, _)| found.stale) {
+        return Some((Status::Stale, from.fresh_us.map(stale_reason)));
+    }
+    let empty = !used.is_empty() && used.iter().all(|(found, _)| found.empty);
+    empty.then_some((Status::NotFound, None))
+}
+
+/// Whether a look-up gives too little for this output: it needs the row, or a key that is not given.
+fn lacks_row(wanted: &Wanted<'_>, request: &Request, output: &Output, row: usize) -> bool {
+    let keys = output.features.iter().filter_map(|&feature| wanted.view.feature(feature));
+    let keys = keys.flat_map(|(lookup, _)| &wanted.view.lookups[lookup].keys);
+    !output.row_columns.iter().chain(keys).all(|&column| request.gives(row, column))
+}
+
+/// The values, with NULL where a row's is hidden or a look-up lacks what it needs.
+fn without(values: ArrayRef, output: &Output, hidden: &[bool], request: &Request) -> ArrayRef {
+    let lacking = |row: usize| {
+        request.is_lookup() && !output.row_columns.iter().all(|&c| request.gives(row, c))
+    };
+    let hide = |(row, &hidden): (usize, &bool)| hidden || lacking(row);
+    let mask: Vec<bool> = hidden.iter().enumerate().map(hide).collect();
+    if !mask.contains(&true) {
+        return values;
+    }
+    let mask = arrow::array::BooleanArray::from(mask);
+    arrow::compute::nullif(&values, &mask)
+        .unwrap_or_else(|_| new_null_array(&output.ty, hidden.len()))
+}
+
+fn key_answers(
+    catalog: &Catalog,
+    wanted: &Wanted<'_>,
+    found: &[Vec<FoundRow>],
+    row: usize,
+) -> BTreeMap<String, KeyAnswer> {
+    let mut answers: BTreeMap<String, KeyAnswer> = BTreeMap::new();
+    let columns = &catalog.streams()[wanted.view.stream].stream.columns;
+    for (number, lookup) in wanted.view.lookups.iter().enumerate() {
+        if wanted.aggregates[number].is_empty() {
+            continue;
+        }
+        let names: Vec<&str> = lookup.keys.iter().map(|&c| columns[c].name.as_str()).collect();
+        let found = &found[number][row];
+        let answer = KeyAnswer { source: found.source, fresh_us: found.fresh_us };
+        let held = answers.entry(names.join(",")).or_insert(answer);
+        held.source = held.source.max(answer.source);
+        held.fresh_us = match (held.fresh_us, answer.fresh_us) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    answers
+}

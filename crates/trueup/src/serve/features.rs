@@ -1,0 +1,213 @@
+//! Features of one look-up of a view, row by row: keys, the request's own events, and `core::read`.
+
+use super::request::Request;
+use super::status::Source;
+use crate::catalog::Catalog;
+use arrow::array::{Array, ArrayRef};
+use std::sync::Arc;
+use trueup_core::{Event, Instant, Key, Micros, Stored, Value, read};
+use trueup_sql::decode::print::Timestamp;
+use trueup_sql::{GroupDef, Lookup, View, id_at, value_at};
+use trueup_store::{Meta, Read};
+
+/// One aggregate's answer for one row.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// SQL's value, or why there is none to be trusted.
+    pub(super) value: Result<Value, String>,
+    /// Whether its frame holds no event but perhaps the row's own.
+    pub(super) empty: bool,
+    /// Whether it is older than the view allows.
+    pub(super) stale: bool,
+}
+
+/// What a row asks of a look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum KeyAsk {
+    /// Nothing: the row is not in the view.
+    OutOfView,
+    /// Nothing: the look-up does not give all columns of this key.
+    NotGiven,
+    /// Nothing: NULL equals nothing, so no event can be in the frame.
+    NoKey,
+    /// The state of a key.
+    Key(Key),
+}
+
+/// The keys that the rows of a request ask of one look-up.
+pub(super) fn keys(lookup: &Lookup, request: &Request, in_view: &[bool]) -> Vec<KeyAsk> {
+    let columns: Vec<&ArrayRef> =
+        lookup.keys.iter().map(|&column| request.rows.column(column)).collect();
+    let ask = |(row, &in_view): (usize, &bool)| {
+        if !in_view {
+            return KeyAsk::OutOfView;
+        }
+        if !lookup.keys.iter().all(|&column| request.gives(row, column)) {
+            return KeyAsk::NotGiven;
+        }
+        if !lookup.null_matches && columns.iter().any(|column| column.is_null(row)) {
+            return KeyAsk::NoKey;
+        }
+        let values: Vec<Value> = columns.iter().map(|column| value_at(column, row)).collect();
+        KeyAsk::Key(Key::of(&values))
+    };
+    in_view.iter().enumerate().map(ask).collect()
+}
+
+/// What the answers of one look-up are computed with.
+pub(super) struct Lens<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) view: &'a View,
+    pub(super) lookup: &'a Lookup,
+    pub(super) request: &'a Request,
+    /// Now less the view's staleness bound, microseconds since 1970.
+    pub(super) stale_before_us: i64,
+    /// Places in [`Lookup::aggregates`] that are wanted.
+    pub(super) wanted: &'a [usize],
+}
+
+/// A row's answers from one look-up.
+pub(super) struct FoundRow {
+    /// One for each wanted aggregate, in that order.
+    pub(super) found: Vec<Found>,
+    pub(super) source: Source,
+    /// Wall-clock microseconds since 1970, as of which the key's state was whole.
+    pub(super) fresh_us: Option<i64>,
+    /// What the store knew of the group when it was read.
+    pub(super) meta: Option<Arc<Meta>>,
+}
+
+impl Lens<'_> {
+    /// Answers all rows; `read_of` gives the store's answer for a row's key.
+    pub(super) fn answer<'r>(
+        &self,
+        asks: &[KeyAsk],
+        read_of: impl Fn(usize) -> Result<&'r Read, &'r str>,
+    ) -> Vec<FoundRow> {
+        let own = self.own_events(asks);
+        let answer = |(row, ask): (usize, &KeyAsk)| match ask {
+            KeyAsk::OutOfView | KeyAsk::NotGiven => self.row(Ok(Value::Null), false),
+            KeyAsk::NoKey => self.evaluate(row, &[], Stored::default(), None, i64::MIN),
+            KeyAsk::Key(key) => {
+                let own = match own.as_ref().map(|own| &own[row]) {
+                    Some(Err(why)) => return self.row(Err(why.clone()), false),
+                    Some(Ok(event)) => event.as_ref(),
+                    None => None,
+                };
+                match read_of(row) {
+                    Err(why) => self.row(Err(why.to_string()), false),
+                    Ok(read) => self.stored(row, key, own, read),
+                }
+            }
+        };
+        asks.iter().enumerate().map(answer).collect()
+    }
+
+    /// The rows' own events, where the look-up is into the rows' own stream and key.
+    fn own_events(&self, asks: &[KeyAsk]) -> Option<Vec<Result<Option<Event>, String>>> {
+        let group = self.catalog.group(self.lookup.group);
+        let same = group.stream == self.view.stream && group.keys == self.lookup.keys;
+        if !same || self.request.is_lookup() {
+            return None;
+        }
+        let rows = &self.request.rows;
+        let passes = group.filter.as_ref().map(|filter| filter.evaluate_each(rows));
+        let slots: Vec<_> = group.slots.iter().map(|slot| slot.evaluate_each(rows)).collect();
+        let ids = rows.column(self.catalog.streams()[group.stream].stream.id);
+        let event = |(row, ask): (usize, &KeyAsk)| {
+            if !matches!(ask, KeyAsk::Key(_)) {
+                return Ok(None);
+            }
+            let failed = passes.iter().chain(&slots).flat_map(|(_, failed)| failed);
+            if let Some((_, error)) = failed.into_iter().find(|(place, _)| *place == row) {
+                return Err(error.to_string());
+            }
+            let enters = |(values, _): &(ArrayRef, _)| value_at(values, row) == Value::Bool(true);
+            if !passes.as_ref().is_none_or(enters) {
+                return Ok(None);
+            }
+            Ok(Some(Event {
+                time: self.request.at[row],
+                id: id_at(ids, row, group.core.id),
+                slots: slots.iter().map(|(values, _)| value_at(values, row)).collect(),
+            }))
+        };
+        Some(asks.iter().enumerate().map(event).collect())
+    }
+
+    /// The same answer for every wanted aggregate of a row that needs no store.
+    fn row(&self, value: Result<Value, String>, stale: bool) -> FoundRow {
+        let found = Found { value, empty: false, stale };
+        FoundRow {
+            found: vec![found; self.wanted.len()],
+            source: Source::Request,
+            fresh_us: None,
+            meta: None,
+        }
+    }
+
+    fn stored(&self, row: usize, key: &Key, own: Option<&Event>, read: &Read) -> FoundRow {
+        let group = self.catalog.group(self.lookup.group);
+        let unknown = |why: String| FoundRow {
+            source: Source::Store,
+            fresh_us: read.meta.fresh_us(),
+            meta: Some(Arc::clone(&read.meta)),
+            ..self.row(Err(why), false)
+        };
+        let (Some(fresh_us), Some(since_us)) = (read.meta.fresh_us(), read.meta.complete_since_us)
+        else {
+            return unknown(no_pipeline(group));
+        };
+        let stored = match &read.value {
+            None => Stored::default(),
+            Some(value) => Stored {
+                base: Some(value.base()).filter(|base| !base.is_empty()),
+                tail: value.tail(),
+            },
+        };
+        let mut found = self.evaluate(row, key.bytes(), stored, own, since_us);
+        let stale = fresh_us < self.stale_before_us;
+        found.found.iter_mut().for_each(|found| found.stale = stale);
+        let meta = Some(Arc::clone(&read.meta));
+        FoundRow { source: Source::Store, fresh_us: Some(fresh_us), meta, ..found }
+    }
+
+    fn evaluate(
+        &self,
+        row: usize,
+        key: &[u8],
+        stored: Stored<'_>,
+        own: Option<&Event>,
+        since_us: i64,
+    ) -> FoundRow {
+        let plan = self.catalog.plan(self.lookup.group);
+        let at = Micros(self.request.at[row]);
+        let instant = Instant { at, own, complete_from: Micros(since_us) };
+        let wanted: Vec<usize> =
+            self.wanted.iter().map(|&place| self.lookup.aggregates[place]).collect();
+        match read(plan, key, stored, instant, &wanted, &self.catalog.limits) {
+            Err(damage) => self.row(Err(format!("the stored state is damaged: {damage}")), false),
+            Ok(answers) => {
+                let found = answers.into_iter().map(|answer| Found {
+                    value: answer.value.map_err(|unknown| unknown.to_string()),
+                    empty: answer.empty,
+                    stale: false,
+                });
+                let found = found.collect();
+                FoundRow { found, source: Source::Request, fresh_us: None, meta: None }
+            }
+        }
+    }
+}
+
+fn no_pipeline(group: &GroupDef) -> String {
+    format!(
+        "no pipeline vouches for group {} yet; `trueup run` or `trueup ingest` makes one",
+        group.name
+    )
+}
+
+/// Why a stale value is so, for a person.
+pub(super) fn stale_reason(fresh_us: i64) -> String {
+    format!("the pipeline last had everything at {}", Timestamp(fresh_us))
+}

@@ -1,0 +1,17 @@
+//! The way of a request: rows or keys to features, from the store and the request alone.
+//!
+//! ```text
+//! rows ─▶ keys ─▶ store.get (all keys at one moment) ─▶ core::read ─▶ select list ─▶ answer
+//! ```
+//!
+//! One instance serves all connections; it holds no state of its own. Every value has a status, and
+//! what cannot be vouched for is UNKNOWN, never a number. Writing is `ingest`'s; HTTP is `http`'s.
+
+mod answer;
+mod features;
+mod request;
+mod status;
+
+pub use answer::{Answered, KeyAnswer, RowAnswer, Serving};
+pub use request::{BadRequest, Mode, Request};
+pub use status::{Source, Status};
