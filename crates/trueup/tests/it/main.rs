@@ -1,2 +1,8 @@
-//! What a person runs, on real parts.
+//! What a person runs, on real parts: a server on a free loopback port, the command itself.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_input;
+mod bounds;
+mod contract;
+mod serving;
+mod support;
