@@ -1,5 +1,5 @@
-//! The commands. Data goes to standard output, all else to standard error; exit code 0 is success, 1 a failure that the
-//! message explains, 2 a command line that does not parse.
+//! The commands. Data goes to standard output, all else to standard error; exit code 0 is success,
+//! 1 a failure that the message explains, 2 a command line that does not parse.
 
 mod check;
 mod definitions;
@@ -11,7 +11,8 @@ use std::path::PathBuf;
 /// Why a command failed, in words for the person who ran it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A real-time feature store for fraud models: the number a model was trained on is the number it is served.
+/// A real-time feature store for fraud models: the number a model was trained on is the number it
+/// is served.
 #[derive(Debug, Parser)]
 #[command(name = "trueup", version)]
 pub struct Cli {

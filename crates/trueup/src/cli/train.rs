@@ -12,7 +12,8 @@ pub(super) struct Args {
     /// A file of SQL, or a folder of them
     #[arg(long, env = "TRUEUP_DEFINITIONS")]
     definitions: PathBuf,
-    /// A stream's events as Parquet: PATH for the view's own stream, or STREAM=PATH; may be given several times
+    /// A stream's events as Parquet: PATH for the view's own stream, or STREAM=PATH; may be given
+    /// several times
     #[arg(long, required = true)]
     history: Vec<String>,
     /// Request rows as Parquet; without them the rows are the history's own events

@@ -1,8 +1,8 @@
 //! Two databases that are not ours run the golden cases' SQL and must give the expected rows.
 //!
 //! The judges are Python programs beside this file (`docs/judges.md` says what they compare and
-//! how). Here they are run and counted: a case whose header names a judge and that the judge did not
-//! answer is a failure, as is a judge that cannot be run at all.
+//! how). Here they are run and counted: a case whose header names a judge and that the judge did
+//! not answer is a failure, as is a judge that cannot be run at all.
 
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -81,7 +81,7 @@ fn paths_on_the_map_are_those_of_the_crate_they_stand_under() {
     assert_eq!(paths, ["crates/core", "crates/core/src/exact", "docs/x.md"]);
 }
 
-/// The paths in backticks with their lines: words with a slash and nothing that no path of ours has.
+/// The paths in backticks with their lines: words with a slash and no sign that paths have not.
 fn paths_of(map: &str) -> Vec<(usize, String)> {
     let mut under = "";
     let mut paths = Vec::new();
