@@ -11,7 +11,8 @@ pub struct Answer {
     pub empty: bool,
 }
 
-/// Why a value cannot be known. An answer may be missing; it is never short and never holds the future.
+/// Why a value cannot be known. An answer may be missing; it is never short and never holds the
+/// future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unknown {
@@ -20,13 +21,14 @@ pub enum Unknown {
         /// The state is whole from here on.
         from: Micros,
     },
-    /// The instant lies inside a sealed bin, or before the end of a lifetime partial, that holds later events.
+    /// The instant lies inside a sealed bin, or before the end of a lifetime partial, that holds
+    /// later events.
     HoldsLater {
         /// The newest event time in it.
         newest: Micros,
     },
-    /// The event of this request is older than the ids that the state still knows, so it cannot be told whether it has
-    /// been counted.
+    /// The event of this request is older than the ids that the state still knows, so it cannot be
+    /// told whether it has been counted.
     OwnUnsure,
     /// The exact result does not fit its type.
     Overflow,

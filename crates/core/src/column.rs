@@ -1,5 +1,5 @@
-//! Columns of slot values, one per slot of a group: typed vectors, so that folding and sliding allocate per column and not
-//! per event.
+//! Columns of slot values, one per slot of a group: typed vectors, so that folding and sliding
+//! allocate per column and not per event.
 
 use crate::value::{Kind, Value};
 use std::cmp::Ordering;
@@ -138,7 +138,8 @@ impl Column {
         }
     }
 
-    /// Appends a value; one that is not of this column's kind counts as NULL (the compiler types slots, so none comes).
+    /// Appends a value; one that is not of this column's kind counts as NULL (the compiler types
+    /// slots, so none comes).
     pub fn push(&mut self, value: &Value) {
         let fits = match (&mut self.cells, value) {
             (Cells::Bool(v), Value::Bool(x)) => fill(v, *x),
@@ -189,7 +190,8 @@ impl Column {
         Column { kind: self.kind.clone(), valid: pick(&self.valid, places), cells }
     }
 
-    /// The order of the values at `i` here and at `j` in `other`, a column of the same kind: NULL first, then by value.
+    /// The order of the values at `i` here and at `j` in `other`, a column of the same kind: NULL
+    /// first, then by value.
     pub(crate) fn compare(&self, i: usize, other: &Column, j: usize) -> Ordering {
         match (self.valid[i], other.valid[j]) {
             (false, false) => return Ordering::Equal,

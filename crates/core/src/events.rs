@@ -61,7 +61,8 @@ impl Events {
         self.times.is_empty()
     }
 
-    /// Appends an event without looking at order or identity; [`Events::normalise`] or [`Events::merge`] comes after.
+    /// Appends an event without looking at order or identity; [`Events::normalise`] or
+    /// [`Events::merge`] comes after.
     pub fn push(&mut self, time: i64, id: Id, slots: &[Value]) {
         self.times.push(time);
         self.ids.push(id);
@@ -93,10 +94,12 @@ impl Events {
         }
     }
 
-    /// Orders the events and leaves each id once: of two with one id the one that sorts last by (event time, slots) stays.
+    /// Orders the events and leaves each id once: of two with one id the one that sorts last by
+    /// (event time, slots) stays.
     ///
-    /// Last and not first, because trimming keeps the newest: a winner that has been trimmed has no loser left in the
-    /// state, so what remains is a function of the set of events, whatever came when.
+    /// Last and not first, because trimming keeps the newest: a winner that has been trimmed has no
+    /// loser left in the state, so what remains is a function of the set of events, whatever came
+    /// when.
     pub fn normalise(self) -> (Events, Met) {
         let empty = Events {
             times: Vec::new(),
@@ -144,7 +147,8 @@ impl Events {
         }
     }
 
-    /// Of newcomers (sorted by id) whose id is here already, drops those that lose, and returns the places here that lose.
+    /// Of newcomers (sorted by id) whose id is here already, drops those that lose, and returns the
+    /// places here that lose.
     fn settle(&self, more: &Events, newcomers: &mut Vec<u32>, met: &mut Met) -> Vec<u32> {
         let mut losers = Vec::new();
         let mut stays = vec![true; newcomers.len()];
@@ -176,8 +180,8 @@ impl Events {
         self.ids.iter().position(|other| other == id)
     }
 
-    /// Puts `event` in at its place, instead of the one that has its id, and returns the place and whether one was
-    /// replaced.
+    /// Puts `event` in at its place, instead of the one that has its id, and returns the place and
+    /// whether one was replaced.
     pub fn put(&mut self, event: &Event) -> (usize, bool) {
         let replaced = self.find(&event.id);
         if let Some(old) = replaced {

@@ -16,8 +16,9 @@ use std::ops::Range;
 pub struct Instant<'a> {
     /// The event time of the current row, or of the look-up.
     pub at: Micros,
-    /// In request mode the request's own event, counted once whether or not the state holds it already (its id tells); in
-    /// lookup mode, or where the request's event belongs to another key, `None`.
+    /// In request mode the request's own event, counted once whether or not the state holds it
+    /// already (its id tells); in lookup mode, or where the request's event belongs to another key,
+    /// `None`.
     pub own: Option<&'a Event>,
     /// From when on the store vouches that this key's state is complete.
     pub complete_from: Micros,
@@ -57,7 +58,8 @@ pub fn read(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stand {
     pub(crate) at: i64,
-    /// The place of the row itself, if it is among the events; else the place that it would take behind its peers.
+    /// The place of the row itself, if it is among the events; else the place that it would take
+    /// behind its peers.
     pub(crate) place: usize,
     pub(crate) present: bool,
 }

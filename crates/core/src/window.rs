@@ -1,9 +1,10 @@
-//! An aggregate over a range of ordered events that moves forward: the one way in which `read` and `slide` compute, so
-//! that a row served and the same row in a training set cannot differ.
+//! An aggregate over a range of ordered events that moves forward: the one way in which `read` and
+//! `slide` compute, so that a row served and the same row in a training set cannot differ.
 //!
-//! Counts, sums and truths subtract, so a step costs what enters and leaves. Extremes keep a monotonic queue (Lemire,
-//! "Streaming maximum-minimum filter using no more than three comparisons per element", 2006), order statistics a sorted
-//! list, distinct counts a multiset; first, last, lag and lists the places of the events that pass the filter.
+//! Counts, sums and truths subtract, so a step costs what enters and leaves. Extremes keep a
+//! monotonic queue (Lemire, "Streaming maximum-minimum filter using no more than three comparisons
+//! per element", 2006), order statistics a sorted list, distinct counts a multiset; first, last,
+//! lag and lists the places of the events that pass the filter.
 
 use crate::aggregate::{Class, Measure, Partial, finish_quantile};
 use crate::answer::Unknown;
@@ -218,8 +219,8 @@ pub(crate) fn number(column: &Column, kind: &Kind, i: usize) -> Option<f64> {
     }
 }
 
-/// One sketch per bin of event time, oldest first, so that a window can drop what leaves it: distinct sketches
-/// do not subtract.
+/// One sketch per bin of event time, oldest first, so that a window can drop what leaves it:
+/// distinct sketches do not subtract.
 struct BinSketches {
     empty: Partial,
     bins: VecDeque<(i64, Partial)>,

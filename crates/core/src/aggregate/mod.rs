@@ -1,7 +1,9 @@
-//! Partials: what an aggregate keeps of a set of events. Each is a commutative monoid in exact arithmetic, so no order of
-//! events, no split and no merge can show in it. One file a family, one shape: empty, add, (sub,) merge, finish, put, read.
+//! Partials: what an aggregate keeps of a set of events. Each is a commutative monoid in exact
+//! arithmetic, so no order of events, no split and no merge can show in it. One file a family, one
+//! shape: empty, add, (sub,) merge, finish, put, read.
 //!
-//! A partial is of a measure (class, argument, filter), not of a feature: `sum` and `avg` over three frames share one.
+//! A partial is of a measure (class, argument, filter), not of a feature: `sum` and `avg` over
+//! three frames share one.
 
 mod edge;
 mod extreme;
@@ -128,7 +130,8 @@ impl Partial {
         }
     }
 
-    /// Takes the event at `i` out again; false where this class cannot (it is no group, only a monoid).
+    /// Takes the event at `i` out again; false where this class cannot (it is no group, only a
+    /// monoid).
     pub(crate) fn sub(&mut self, measure: &Measure, events: &Events, i: usize) -> bool {
         let column = measure.arg.map(|slot| &events.slots[slot]);
         let passes = measure.passes(events, i);

@@ -1,4 +1,5 @@
-//! `sum`, `avg`, `var_*`, `stddev_*`: count, exact sum and, where spread is asked for, exact sum of squares.
+//! `sum`, `avg`, `var_*`, `stddev_*`: count, exact sum and, where spread is asked for, exact sum of
+//! squares.
 
 use crate::answer::Unknown;
 use crate::codec::{Reader, put_u64};

@@ -1,13 +1,16 @@
 //! `approx_distinct`, `approx_percentile_cont` where the events themselves are not kept.
 //!
-//! Both sketches are functions of the multiset of values, bit for bit, which law 3 asks for and which the kept libraries
-//! do not give (their HyperLogLog states carry an estimator that depends on order, their quantile sketches a rounded sum
-//! or random choices). `docs/decisions/0003` has the comparison.
+//! Both sketches are functions of the multiset of values, bit for bit, which law 3 asks for and
+//! which the kept libraries do not give (their HyperLogLog states carry an estimator that depends
+//! on order, their quantile sketches a rounded sum or random choices). `docs/decisions/0003` has
+//! the comparison.
 //!
-//! - Distinct: the K least 64-bit hashes ("bottom-k" or KMV; Bar-Yossef et al., "Counting distinct elements in a data
-//!   stream", 2002). Exact up to K values, then `(K - 1) / max`, with a relative standard error of `1 / sqrt(K - 2)`: 3.1 %.
-//! - Quantile: a histogram whose bucket is a double's sign, exponent and first 7 bits of mantissa (log-linear, as in
-//!   Tene's HdrHistogram). A quantile is off by at most 2^-8 of its value, 0.4 %, from the value of that rank.
+//! - Distinct: the K least 64-bit hashes ("bottom-k" or KMV; Bar-Yossef et al., "Counting distinct
+//!   elements in a data stream", 2002). Exact up to K values, then `(K - 1) / max`, with a relative
+//!   standard error of `1 / sqrt(K - 2)`: 3.1 %.
+//! - Quantile: a histogram whose bucket is a double's sign, exponent and first 7 bits of mantissa
+//!   (log-linear, as in Tene's HdrHistogram). A quantile is off from the
+//!   value of that rank by at most 2^-8 of it (0.4 %).
 
 use crate::codec::{Reader, put_i64, put_u64, put_value};
 use crate::column::Column;
@@ -161,7 +164,8 @@ impl QuantileSketch {
     }
 }
 
-/// Sign and leading bits as an integer that is ordered as the doubles are; 0 and all that is nearer to it share 0.
+/// Sign and leading bits as an integer that is ordered as the doubles are; 0 and all that is nearer
+/// to it share 0.
 fn bucket(x: f64) -> i64 {
     let magnitude = (x.abs().to_bits() >> DROPPED_BITS) as i64;
     if x < 0.0 { -magnitude } else { magnitude }

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! events  n varint │ times: first zigzag, then deltas │ ids │ slot │ slot │ …
-//! ids     integers: first zigzag, then zigzag deltas │ hashes: 16 bytes each │ texts: length, bytes
-//! slot    byte length varint │ 0: no NULL, 1: a bit a value, set where valid │ values that are not NULL
-//!         Bool: bits │ Int, Time, Date, Decimal: zigzag │ Float: 8 bytes LE │ Text: length, bytes
+//! ids     integers: first zigzag, then zigzag deltas │ hashes: 16 bytes each
+//!         │ texts: length, bytes
+//! slot    byte length varint │ 0: no NULL, 1: a bit a value, set where valid
+//!         │ values that are not NULL
+//!         Bool: bits │ Int, Time, Date, Decimal: zigzag │ Float: 8 bytes LE
+//!         │ Text: length, bytes
 //! ```
 //!
 //! The length before a slot lets a reader leap over the columns that a query does not need.

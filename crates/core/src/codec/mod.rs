@@ -1,5 +1,5 @@
-//! The bytes of a key's value. Constraints: appended to blind, read whole in one round trip, equal for equal sets of events,
-//! and never believed without a checksum that has the key in it.
+//! The bytes of a key's value. Constraints: appended to blind, read whole in one round trip, equal
+//! for equal sets of events, and never believed without a checksum that has the key in it.
 //!
 //! ```text
 //! value   [ base ][ record ][ record ] …          no base before the first compaction
@@ -9,9 +9,10 @@
 //! bodies  see `state::exact` and `state::partials`
 //! ```
 //!
-//! The life of a record: `record` writes it, the store appends it, `read` folds it in memory as often as it is asked,
-//! `fold` takes it into the base, trimming drops it. The tag names the base for the store's swap: it is a checksum and not
-//! a random number, since equal bytes are equal states.
+//! The life of a record: `record` writes it, the store appends it, `read` folds it in memory as
+//! often as it is asked, `fold` takes it into the base, trimming drops it. The tag names the base
+//! for the store's swap: it is a checksum and not a random number, since equal bytes are equal
+//! states.
 
 mod bytes;
 mod events;
@@ -28,7 +29,8 @@ pub(crate) use value::{put_id, put_value, read_id, read_value};
 
 use crate::group::Keep;
 
-/// The version of the base's bytes that this code writes. Older ones stay readable; see `tests/fixtures`.
+/// The version of the base's bytes that this code writes. Older ones stay readable; see
+/// `tests/fixtures`.
 pub const FORMAT_VERSION: u8 = 1;
 
 const HEADER: usize = 16;
@@ -70,7 +72,8 @@ impl std::fmt::Display for Corrupt {
 
 impl std::error::Error for Corrupt {}
 
-/// 64 bits of XXH3 over the key's length, the key and the bytes: against accidents, not against forgers.
+/// 64 bits of XXH3 over the key's length, the key and the bytes: against accidents, not against
+/// forgers.
 pub(crate) fn checksum(key: &[u8], bytes: &[u8]) -> u64 {
     let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
     hash.update(&(key.len() as u64).to_le_bytes());

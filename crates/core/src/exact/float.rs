@@ -1,5 +1,5 @@
-//! Sums of doubles. Two tiers: a few limbs around the point take values as money has them (multiples of 2^-64 below 2^31);
-//! the first value outside them makes room for all.
+//! Sums of doubles. Two tiers: a few limbs around the point take values as money has them
+//! (multiples of 2^-64 below 2^31); the first value outside them makes room for all.
 
 use super::big::Big;
 use super::int::square;
@@ -168,7 +168,8 @@ fn near_over(units: u128, n: u64) -> Option<f64> {
 
 /// The limbs from `point` on, if they hold the whole number and leave the highest limb to the sign.
 ///
-/// That limb is room for the carries of 2^64 numbers: sums that were read and are then merged must not wrap.
+/// That limb is room for the carries of 2^64 numbers: sums that were read and are then merged must
+/// not wrap.
 fn narrow<const N: usize, const M: usize>(wide: &Wide<N>, point: usize) -> Option<Wide<M>> {
     let mut near = Wide::<M>::ZERO;
     near.limbs.copy_from_slice(&wide.limbs[point..point + M]);

@@ -37,7 +37,8 @@ impl IntSum {
         (high == (value >> 127) as u64).then_some(value)
     }
 
-    /// The mean of `n` values of this scale, `sum / (n * 10^scale)`, as the nearest double. `n` is at least 1.
+    /// The mean of `n` values of this scale, `sum / (n * 10^scale)`, as the nearest double. `n` is
+    /// at least 1.
     pub fn mean(&self, n: u64, scale: u8) -> f64 {
         let n = n.max(1);
         // Both exact as doubles: one IEEE division rounds once.

@@ -1,9 +1,10 @@
 //! Exact state: the set of a key's events, trimmed.
 //!
-//! What trimming keeps is a suffix of the (time, id) order: events not older than the newest less the horizon, and the
-//! newest n + 1 for ROWS frames, whatever their age. Since the newest time only grows, an event that was trimmed once
-//! would be trimmed from any larger set too: the state is a function of the set of events. From when it is whole follows
-//! from the oldest event time ever seen, which is one too.
+//! What trimming keeps is a suffix of the (time, id) order: events not older than the newest less
+//! the horizon, and the newest n + 1 for ROWS frames, whatever their age. Since the newest time
+//! only grows, an event that was trimmed once would be trimmed from any larger set too: the state
+//! is a function of the set of events. From when it is whole follows from the oldest event time
+//! ever seen, which is one too.
 //!
 //! ```text
 //! body  oldest i64 LE │ cut from i64 LE │ events
@@ -18,15 +19,16 @@ pub(crate) struct ExactState {
     pub(crate) events: Events,
     /// The oldest event time ever seen; `i64::MAX` before the first.
     oldest: i64,
-    /// Event times from here on are whole as far as the bound on events goes; `i64::MIN` if it was never hit.
+    /// Event times from here on are whole as far as the bound on events goes; `i64::MIN` if it was
+    /// never hit.
     cut_from: i64,
     /// Whether the bound on events was hit now.
     pub(crate) cut: bool,
 }
 
 impl ExactState {
-    /// Decodes the base and takes in the tail; of the slots only those `needed`, unless the tail holds records (whose
-    /// conflicts are settled by all slots).
+    /// Decodes the base and takes in the tail; of the slots only those `needed`, unless the tail
+    /// holds records (whose conflicts are settled by all slots).
     pub(crate) fn load(
         plan: &Plan,
         key: &[u8],
@@ -83,14 +85,16 @@ impl ExactState {
         trimmed.max(self.cut_from)
     }
 
-    /// Whether an event may have left that came before all those here: ROWS frames cannot reach behind them.
+    /// Whether an event may have left that came before all those here: ROWS frames cannot reach
+    /// behind them.
     pub(crate) fn has_lost_rows(&self, plan: &Plan) -> bool {
         // Trimming leaves the newest rows, so with fewer than those nothing has left.
         let trimmed = self.trimmed_before(plan).is_some();
         trimmed && self.events.len() >= plan.newest_rows || self.cut_from > i64::MIN
     }
 
-    /// The time before which events may have been trimmed, if one that old was ever seen and is not here.
+    /// The time before which events may have been trimmed, if one that old was ever seen and is not
+    /// here.
     fn trimmed_before(&self, plan: &Plan) -> Option<i64> {
         let (first, newest) = (self.events.times.first()?, self.events.times.last()?);
         let edge = newest.saturating_sub(plan.horizon_us);

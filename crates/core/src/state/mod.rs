@@ -1,5 +1,6 @@
-//! A key's state in memory: what its base and the records behind it say together, trimmed. `fold` writes it down, `read`
-//! evaluates frames on it; both see the same, so it does not matter what was folded when.
+//! A key's state in memory: what its base and the records behind it say together, trimmed. `fold`
+//! writes it down, `read` evaluates frames on it; both see the same, so it does not matter what was
+//! folded when.
 
 mod exact;
 mod partials;
@@ -24,7 +25,8 @@ pub struct Stored<'a> {
 /// Bounds on one key's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many events an exact base holds at most. The oldest go, and the base says from when it is whole.
+    /// How many events an exact base holds at most. The oldest go, and the base says from when it
+    /// is whole.
     pub max_events: usize,
 }
 
@@ -51,7 +53,8 @@ pub struct Folded {
 /// Folds the records of the tail into the base.
 ///
 /// # Errors
-/// [`Corrupt`] if base or tail are damaged, or belong to another key; nothing is lost, the caller keeps what it has.
+/// [`Corrupt`] if base or tail are damaged, or belong to another key; nothing is lost, the caller
+/// keeps what it has.
 pub fn fold(
     plan: &Plan,
     key: &[u8],

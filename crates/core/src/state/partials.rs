@@ -8,13 +8,15 @@
 //! admitted n varint │ (source, partition, offset varints), ascending
 //! ```
 //!
-//! The life of an event: it enters `raw`; when it is older than the newest by more than `raw_us` it is sealed into its bin,
-//! or into the floor where there are no bins; its id stays among the recent ones for a while; its bin leaves the horizon
-//! and is dropped, or falls into the floor if a frame is unbounded.
+//! The life of an event: it enters `raw`; when it is older than the newest by more than `raw_us` it
+//! is sealed into its bin, or into the floor where there are no bins; its id stays among the recent
+//! ones for a while; its bin leaves the horizon and is dropped, or falls into the floor if a frame
+//! is unbounded.
 //!
-//! Ids cannot all be kept, so two other rules keep an event from counting twice: a record at or below its partition's
-//! admitted offset is a redelivery, and an id among the raw or recent ones is a producer's repeat. A repeat that comes
-//! after [`RECENT_IDS`] newer events of its key have been sealed is counted again: that is the documented bound.
+//! Ids cannot all be kept, so two other rules keep an event from counting twice: a record at or
+//! below its partition's admitted offset is a redelivery, and an id among the raw or recent ones is
+//! a producer's repeat. A repeat that comes after [`RECENT_IDS`] newer events of its key have been
+//! sealed is counted again: that is the documented bound.
 
 use super::Stored;
 use crate::aggregate::Partial;

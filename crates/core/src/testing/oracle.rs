@@ -1,7 +1,8 @@
-//! The naive oracle: for every answer, look at every event. It is the definition of what a feature means; the fast code
-//! is tested against it and never against itself.
+//! The naive oracle: for every answer, look at every event. It is the definition of what a feature
+//! means; the fast code is tested against it and never against itself.
 //!
-//! It knows nothing of bytes, folding, trimming or windows that move, and so never says UNKNOWN but for an overflow.
+//! It knows nothing of bytes, folding, trimming or windows that move, and so never says UNKNOWN but
+//! for an overflow.
 
 use crate::answer::Unknown;
 use crate::events::Event;
@@ -10,7 +11,8 @@ use crate::group::{Aggregate, Frame, Func, Group, Keep};
 use crate::value::{Kind, Value};
 use std::cmp::Ordering;
 
-/// The set of events that a sequence with repeats stands for: each id once, the one that sorts last by (time, slots).
+/// The set of events that a sequence with repeats stands for: each id once, the one that sorts last
+/// by (time, slots).
 pub fn distinct(events: &[Event]) -> Vec<Event> {
     let mut set: Vec<Event> = Vec::new();
     for event in events {
@@ -42,7 +44,8 @@ fn order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// What `aggregate` is at time `at` over a set of events (see [`distinct`]), with the request's own event counted once.
+/// What `aggregate` is at time `at` over a set of events (see [`distinct`]), with the request's own
+/// event counted once.
 ///
 /// # Errors
 /// [`Unknown::Overflow`] where the exact result does not fit its type.

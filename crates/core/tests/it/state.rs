@@ -1,4 +1,5 @@
-//! State is a function of the set of events, reads equal the naive oracle, and sliding equals folding and reading.
+//! State is a function of the set of events, reads equal the naive oracle, and sliding equals
+//! folding and reading.
 
 use proptest::prelude::*;
 use trueup_core::testing::{Dice, any_group, events_for, oracle};
