@@ -7,7 +7,7 @@ use crate::value::{Micros, Value};
 pub struct Answer {
     /// The value that SQL gives, or why it cannot be known.
     pub value: Result<Value, Unknown>,
-    /// Whether the frame holds no stored event (the request's own not counted).
+    /// Whether the frame holds no event but perhaps the request's own, delivered already or not.
     pub empty: bool,
 }
 
@@ -27,8 +27,8 @@ pub enum Unknown {
         /// The newest event time in it.
         newest: Micros,
     },
-    /// The event of this request is older than the ids that the state still knows, so it cannot be
-    /// told whether it has been counted.
+    /// The state of a binned or lifetime group cannot tell how it has counted the request's own
+    /// event: it is older than the ids that are still known, or was delivered with another time.
     OwnUnsure,
     /// The exact result does not fit its type.
     Overflow,
@@ -48,7 +48,11 @@ impl std::fmt::Display for Unknown {
                 )
             }
             Unknown::OwnUnsure => {
-                write!(f, "the event is too old to tell whether it has been counted already")
+                write!(
+                    f,
+                    "how the request's own event was counted cannot be told: it is older than the \
+                     ids that are still known, or was delivered with another time"
+                )
             }
             Unknown::Overflow => write!(f, "the exact result does not fit its type"),
         }

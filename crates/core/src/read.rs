@@ -49,7 +49,9 @@ pub fn read(
         }
         _ => {
             let (state, _) = PartialState::load(plan, key, stored)?;
-            Ok(wanted.iter().map(|&w| read_partials(plan, &state, instant, w)).collect())
+            let counted = instant.own.map_or(Counted::No, |own| counted(plan, &state, own));
+            let answer = |&w: &usize| read_partials(plan, &state, instant, counted, w);
+            Ok(wanted.iter().map(answer).collect())
         }
     }
 }
@@ -126,7 +128,13 @@ fn read_exact(
     wanted.iter().map(answer).collect()
 }
 
-fn read_partials(plan: &Plan, state: &PartialState, instant: Instant<'_>, w: usize) -> Answer {
+fn read_partials(
+    plan: &Plan,
+    state: &PartialState,
+    instant: Instant<'_>,
+    counted: Counted,
+    w: usize,
+) -> Answer {
     let aggregate = &plan.group.aggregates[w];
     let measure = &plan.measures[plan.measure_of[w]];
     let Frame::Range { far_us, near_us } = aggregate.frame else {
@@ -141,7 +149,7 @@ fn read_partials(plan: &Plan, state: &PartialState, instant: Instant<'_>, w: usi
         return unknown(Unknown::NotWhole { from: Micros(whole_from) });
     }
     let mut sum = Partial::empty(&plan.group, measure);
-    let mut events = 0;
+    let mut events = 0u64;
     let bins = state.bins.range(plan.bin(from)..);
     let floor = state.floor.iter().filter(|_| far_us.is_none());
     for sealed in floor.chain(bins.take_while(|(start, _)| **start <= to).map(|(_, s)| s)) {
@@ -149,43 +157,50 @@ fn read_partials(plan: &Plan, state: &PartialState, instant: Instant<'_>, w: usi
             return unknown(Unknown::HoldsLater { newest: Micros(sealed.newest) });
         }
         sum.merge(&sealed.partials[plan.measure_of[w]]);
-        events += sealed.events;
+        events = events.saturating_add(sealed.events);
     }
-    let own = instant.own.filter(|own| (from..=to).contains(&own.time));
     let own_raw = instant.own.and_then(|own| state.raw.find(&own.id));
     for i in state.raw.before(from)..state.raw.until(to) {
         if Some(i) != own_raw {
             sum.add(measure, &state.raw, i);
-            events += 1;
+            events = events.saturating_add(1);
         }
     }
-    if let Some(own) = own {
-        match counted(plan, state, own) {
-            Counted::Sealed => {}
-            Counted::Unsure => return unknown(Unknown::OwnUnsure),
-            Counted::No => {
+    if let Some(own) = instant.own {
+        let within = |time: i64| (from..=to).contains(&time);
+        match counted {
+            Counted::Sealed { time } if time == own.time => {
+                events = events.saturating_sub(u64::from(within(time)));
+            }
+            Counted::Sealed { time } if within(time) => return unknown(Unknown::OwnUnsure),
+            Counted::Unsure if within(own.time) => return unknown(Unknown::OwnUnsure),
+            _ if within(own.time) => {
                 let mut one = Events::new(&plan.group.slots);
                 one.push(own.time, own.id.clone(), &own.slots);
                 sum.add(measure, &one, 0);
             }
+            _ => {}
         }
     }
     let kind = aggregate.arg.map_or(crate::value::Kind::Int, |s| plan.group.slots[s].clone());
     Answer { value: sum.finish(&aggregate.func, &kind), empty: events == 0 }
 }
 
+/// How the state has counted the request's own event.
+#[derive(Clone, Copy)]
 enum Counted {
-    /// Its id is among those of sealed events.
-    Sealed,
-    /// It is raw (and left out above), or not there.
+    /// In a sealed partial, out of which it cannot be taken again. Events are immutable, so one with
+    /// the request's id and time is the request's own.
+    Sealed { time: i64 },
+    /// It is raw (and replaced by the request's), or not there.
     No,
     /// It is older than the oldest id that is still known.
     Unsure,
 }
 
 fn counted(plan: &Plan, state: &PartialState, own: &Event) -> Counted {
-    if state.recent.iter().any(|(_, id)| *id == own.id) {
-        return Counted::Sealed;
+    if let Some((time, _)) = state.recent.iter().find(|(_, id)| *id == own.id) {
+        return Counted::Sealed { time: *time };
     }
     let young = own.time >= state.newest.saturating_sub(plan.raw_us);
     let oldest = state.recent.first().map(|(time, _)| *time);

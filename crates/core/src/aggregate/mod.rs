@@ -3,7 +3,8 @@
 //! shape: empty, add, (sub,) merge, finish, put, read.
 //!
 //! A partial is of a measure (class, argument, filter), not of a feature: `sum` and `avg` over
-//! three frames share one.
+//! three frames share one. Counts stop at the end of their type: no key has 2^64 events, but bytes
+//! may say so.
 
 mod edge;
 mod extreme;
@@ -118,8 +119,10 @@ impl Partial {
         }
         let column = measure.arg.map(|slot| &events.slots[slot]);
         match (self, column) {
-            (Partial::Count(n), None) => *n += 1,
-            (Partial::Count(n), Some(column)) => *n += u64::from(column.is_valid(i)),
+            (Partial::Count(n), None) => *n = n.saturating_add(1),
+            (Partial::Count(n), Some(column)) => {
+                *n = n.saturating_add(u64::from(column.is_valid(i)));
+            }
             (Partial::Number(x), Some(column)) => x.add(column, i),
             (Partial::Extreme(x), Some(column)) => x.add(column, i),
             (Partial::Edge(x), Some(column)) => x.add(events, column, i),
@@ -150,7 +153,7 @@ impl Partial {
     /// Takes in another partial of the same measure, of events that this one does not hold.
     pub(crate) fn merge(&mut self, other: &Partial) {
         match (self, other) {
-            (Partial::Count(a), Partial::Count(b)) => *a += b,
+            (Partial::Count(a), Partial::Count(b)) => *a = a.saturating_add(*b),
             (Partial::Number(a), Partial::Number(b)) => a.merge(b),
             (Partial::Extreme(a), Partial::Extreme(b)) => a.merge(b),
             (Partial::Edge(a), Partial::Edge(b)) => a.merge(b),

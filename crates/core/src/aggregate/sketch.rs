@@ -73,7 +73,7 @@ impl DistinctSketch {
     }
 
     pub(crate) fn read(input: &mut Reader<'_>) -> Option<DistinctSketch> {
-        let n = input.count(1)?;
+        let n = input.count(size_of::<u64>())?;
         if n > KEPT_HASHES {
             return None;
         }
@@ -104,7 +104,8 @@ impl QuantileSketch {
         if column.is_valid(i)
             && let Some(x) = number(column, column.kind(), i)
         {
-            *self.counts.entry(bucket(x)).or_insert(0) += 1;
+            let count = self.counts.entry(bucket(x)).or_insert(0);
+            *count = count.saturating_add(1);
         }
     }
 
@@ -122,18 +123,19 @@ impl QuantileSketch {
 
     pub(crate) fn merge(&mut self, other: &QuantileSketch) {
         for (&bucket, n) in &other.counts {
-            *self.counts.entry(bucket).or_insert(0) += n;
+            let count = self.counts.entry(bucket).or_insert(0);
+            *count = count.saturating_add(*n);
         }
     }
 
     /// The middle of the bucket that holds the value of rank `p * (n - 1)`, rounded down.
     pub(crate) fn finish(&self, func: &Func) -> Value {
         let Func::Percentile(p) = func else { return Value::Null };
-        let n: u64 = self.counts.values().sum();
+        let n = self.counts.values().fold(0u64, |n, &count| n.saturating_add(count));
         let rank = (p * n.saturating_sub(1) as f64) as u64;
         let mut seen = 0;
         for (&bucket, count) in &self.counts {
-            seen += count;
+            seen = u64::saturating_add(seen, *count);
             if seen > rank {
                 return Value::Float(middle(bucket));
             }
@@ -151,7 +153,7 @@ impl QuantileSketch {
 
     pub(crate) fn read(input: &mut Reader<'_>) -> Option<QuantileSketch> {
         let mut counts = BTreeMap::new();
-        for _ in 0..input.count(1)? {
+        for _ in 0..input.count(2)? {
             let (bucket, n) = (input.i64()?, input.u64()?);
             let ascending = counts.last_key_value().is_none_or(|(&last, _)| last < bucket);
             // The widest bucket is that of the greatest double.

@@ -1,5 +1,5 @@
 //! Varints and the other small change of the codec. Readers return `None` at the first byte that
-//! cannot be right, and never allocate more than the input they stand on could fill.
+//! cannot be right, and allocate for a count only if the bytes behind it could hold that many.
 
 /// Reads from the front of a byte slice.
 #[derive(Clone, Copy)]
@@ -81,11 +81,10 @@ impl<'a> Reader<'a> {
         Some((zigzag >> 1) as i128 ^ -((zigzag & 1) as i128))
     }
 
-    /// A count of things that each take at least one byte (or, with `bits`, one bit) of what is
-    /// left.
-    pub(crate) fn count(&mut self, per_byte: usize) -> Option<usize> {
+    /// A count of things that each take at least `least` bytes of what is left.
+    pub(crate) fn count(&mut self, least: usize) -> Option<usize> {
         let n = usize::try_from(self.u64()?).ok()?;
-        (n <= self.rest.len().checked_mul(per_byte)?).then_some(n)
+        (n.checked_mul(least)? <= self.rest.len()).then_some(n)
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {

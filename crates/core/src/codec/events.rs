@@ -76,7 +76,8 @@ pub(crate) fn read_events(
     input: &mut Reader<'_>,
     needed: &dyn Fn(usize) -> bool,
 ) -> Option<Events> {
-    let n = input.count(1)?;
+    // A time and an id take at least a byte each.
+    let n = input.count(2)?;
     let mut times = Vec::with_capacity(n);
     for i in 0..n {
         let time = match i {

@@ -50,9 +50,14 @@ pub fn record(key: &[u8], event: &Event, position: Option<Position>, out: &mut V
     for value in &event.slots {
         put_value(&mut payload, value);
     }
+    seal_record(key, &payload, out);
+}
+
+/// Appends a payload with its length before it and its checksum behind.
+pub(crate) fn seal_record(key: &[u8], payload: &[u8], out: &mut Vec<u8>) {
     put_u64(out, payload.len() as u64 + 4);
-    out.extend_from_slice(&payload);
-    out.extend_from_slice(&(checksum(key, &payload) as u32).to_le_bytes());
+    out.extend_from_slice(payload);
+    out.extend_from_slice(&(checksum(key, payload) as u32).to_le_bytes());
 }
 
 /// The records of a tail, in the order in which they were appended.

@@ -11,6 +11,7 @@ mod float;
 mod int;
 mod round;
 mod spread;
+mod stretch;
 mod wide;
 
 pub use float::{FloatSquares, FloatSum};

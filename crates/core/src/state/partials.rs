@@ -239,7 +239,7 @@ impl PartialState {
 fn join(held: Option<Sealed>, more: Sealed) -> Sealed {
     let Some(mut held) = held else { return more };
     held.newest = held.newest.max(more.newest);
-    held.events += more.events;
+    held.events = held.events.saturating_add(more.events);
     held.partials.iter_mut().zip(&more.partials).for_each(|(a, b)| a.merge(b));
     held
 }

@@ -2,7 +2,7 @@
 //! folding and reading.
 
 use proptest::prelude::*;
-use trueup_core::testing::{Dice, any_group, events_for, oracle};
+use trueup_core::testing::{Dice, any_group, events_for, oracle, seal_again, seal_record};
 use trueup_core::*;
 
 const CASES: u32 = 10_000;
@@ -54,6 +54,23 @@ fn ask(plan: &Plan, base: Option<&[u8]>, tail: &[u8], at: i64, own: Option<&Even
     read(plan, key().bytes(), stored, instant, &all, &Limits::default()).expect("own bytes")
 }
 
+/// The request's own event, or none: one that is there already, one that is there with another time
+/// and content, or a new one.
+fn any_own(dice: &mut Dice, set: &[Event]) -> Option<Event> {
+    let new = events_for(dice, 1, 450).pop()?;
+    match dice.below(6) {
+        0..=2 => None,
+        3 if !set.is_empty() => Some(dice.pick(set).clone()),
+        4 if !set.is_empty() => Some(Event { id: dice.pick(set).id.clone(), ..new }),
+        _ => Some(Event { id: Id::Int(1000), ..new }),
+    }
+}
+
+fn any_keep(dice: &mut Dice) -> Keep {
+    let (width_us, origin_us) = (1 + dice.below(60) as i64, dice.below(30) as i64);
+    *dice.pick(&[Keep::Exact, Keep::Lifetime, Keep::Binned { width_us, origin_us }])
+}
+
 fn in_order(events: &[Event]) -> Vec<(Event, Option<Position>)> {
     let place = |(i, e): (usize, &Event)| {
         (e.clone(), Some(Position { source: 1, partition: 0, offset: i as u64 }))
@@ -92,24 +109,23 @@ proptest! {
         let cut = dice.below(n as u64 + 1) as usize;
         let base = folded(&plan, None, &placed[..cut]);
         let late = tail(&placed[cut..]);
-        let own = if dice.one_in(2) { None } else if n > 0 && dice.one_in(2) {
-            Some(dice.pick(&set).clone())
-        } else {
-            events_for(&mut dice, 1, 450).pop().map(|e| Event { id: Id::Int(1000), ..e })
-        };
+        let own = any_own(&mut dice, &set);
         let at = own.as_ref().map_or(1_000_000 + dice.below(450) as i64, |own| own.time);
         let newest = set.last().map_or(i64::MIN, |e| e.time);
         let answers = ask(&plan, Some(&base), &late, at, own.as_ref());
         prop_assert_eq!(&answers, &ask(&plan, None, &tail(&placed), at, own.as_ref()));
         for (aggregate, answer) in group.aggregates.iter().zip(answers) {
             let expected = oracle::answer(&group, aggregate, &set, at, own.as_ref());
+            let empty = oracle::is_empty(&group, aggregate, &set, at, own.as_ref());
             match (answer.value, aggregate.frame) {
                 (Err(Unknown::NotWhole { .. }), Frame::Range { far_us: Some(far), .. }) => {
                     let horizon = group.horizon_us().expect("bounded");
                     prop_assert!(at - far < newest - horizon, "{:?} at {}", aggregate, at);
                 }
                 (Err(Unknown::NotWhole { .. }), _) => prop_assert!(at <= newest),
-                (value, _) => prop_assert_eq!(value, expected, "{:?} at {}", aggregate, at),
+                (value, _) => prop_assert_eq!(
+                    (value, answer.empty), (expected, empty), "{:?} at {}", aggregate, at
+                ),
             }
         }
     }
@@ -203,31 +219,69 @@ proptest! {
         let cut = dice.below(placed.len() as u64 + 1) as usize;
         let base = folded(&plan, None, &placed[..cut]);
         let late = tail(&placed[cut..]);
-        let own = if dice.one_in(2) { None } else if !events.is_empty() && dice.one_in(2) {
-            Some(dice.pick(&events).clone())
-        } else {
-            events_for(&mut dice, 1, 450).pop().map(|e| Event { id: Id::Int(1000), ..e })
-        };
+        let own = any_own(&mut dice, &events);
         let at = own.as_ref().map_or(1_000_000 + dice.below(450) as i64, |own| own.time);
         let newest = events.last().map_or(i64::MIN, |e| e.time);
         let answers = ask(&plan, Some(&base), &late, at, own.as_ref());
         for (aggregate, answer) in group.aggregates.iter().zip(answers) {
             let expected = oracle::answer(&group, aggregate, &events, at, own.as_ref());
+            let empty = oracle::is_empty(&group, aggregate, &events, at, own.as_ref());
             match answer.value {
+                Err(Unknown::OwnUnsure) => {
+                    let mut stored = own.iter().filter_map(|own| {
+                        events.iter().find(|event| event.id == own.id)
+                    });
+                    prop_assert!(stored.any(|event| event.time != at), "{:?}", own);
+                }
                 Err(Unknown::NotWhole { .. } | Unknown::HoldsLater { .. }) => {
                     prop_assert!(at < newest, "{:?} at {} of {}", aggregate, at, newest);
                 }
-                value => prop_assert_eq!(value, expected, "{:?} at {}", aggregate, at),
+                value => prop_assert_eq!(
+                    (value, answer.empty), (expected, empty), "{:?} at {}", aggregate, at
+                ),
             }
+        }
+    }
+
+    #[test]
+    fn bytes_of_no_sense_that_bear_the_right_checksum_never_panic(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let keep = any_keep(&mut dice);
+        let plan = Plan::new(any_group(&mut dice, keep));
+        let placed = in_order(&events_for(&mut dice, 12, 400));
+        let mut base = folded(&plan, None, &placed[..8]);
+        for _ in 0..1 + dice.below(4) {
+            let at = 16 + dice.below(base.len() as u64 - 16) as usize;
+            match dice.below(4) {
+                0 => base[at] = dice.bits() as u8,
+                1 => base[at] = 0xff,
+                2 => base.truncate(at.max(17)),
+                _ => base.insert(at, dice.bits() as u8),
+            }
+        }
+        seal_again(key().bytes(), &mut base);
+        let mut late = tail(&placed[8..]);
+        let payload: Vec<u8> = (0..dice.below(40)).map(|_| dice.bits() as u8).collect();
+        if dice.one_in(2) {
+            seal_record(key().bytes(), &payload, &mut late);
+        }
+        let stored = Stored { base: Some(&base), tail: &late };
+        let all: Vec<usize> = (0..plan.group().aggregates.len()).collect();
+        let own = placed[3].0.clone();
+        for own in [None, Some(&own)] {
+            let instant = Instant { at: Micros(1_000_300), own, complete_from: EVER };
+            let _ = read(&plan, key().bytes(), stored, instant, &all, &Limits::default());
+        }
+        if let Ok(again) = fold(&plan, key().bytes(), stored, &Limits::default()) {
+            let stored = Stored { base: Some(&again.base), tail: &[] };
+            let _ = fold(&plan, key().bytes(), stored, &Limits::default());
         }
     }
 
     #[test]
     fn damaged_bytes_are_never_believed(seed in any::<u64>()) {
         let mut dice = Dice::new(seed);
-        let keep = *dice.pick(&[
-            Keep::Exact, Keep::Lifetime, Keep::Binned { width_us: 30, origin_us: 0 },
-        ]);
+        let keep = any_keep(&mut dice);
         let plan = Plan::new(any_group(&mut dice, keep));
         let placed = in_order(&events_for(&mut dice, 8, 400));
         let base = folded(&plan, None, &placed[..5]);
