@@ -1,16 +1,11 @@
 //! Sums, means and spreads equal rational arithmetic rounded once, and their bytes depend on the
 //! number alone.
 
+use crate::config;
 use num_bigint::{BigInt, Sign};
 use num_rational::BigRational;
 use proptest::prelude::*;
 use trueup_core::exact::{FloatSquares, FloatSum, IntSquares, IntSum, Spread};
-
-const CASES: u32 = 10_000;
-
-fn config() -> ProptestConfig {
-    ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 /// Doubles of every kind: money, any finite bits, subnormals, huge ones that cancel.
 fn double() -> impl Strategy<Value = f64> {

@@ -1,16 +1,12 @@
 //! State is a function of the set of events, reads equal the naive oracle, and sliding equals
 //! folding and reading.
 
+use crate::config;
 use proptest::prelude::*;
 use trueup_core::testing::{Dice, any_group, events_for, oracle, seal_again, seal_record};
 use trueup_core::*;
 
-const CASES: u32 = 10_000;
 const EVER: Micros = Micros(i64::MIN);
-
-fn config() -> ProptestConfig {
-    ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 fn key() -> Key {
     Key::of(&[Value::Int(7), Value::Text("a{b}".into())])
