@@ -1,6 +1,7 @@
 //! Columns of slot values, one per slot of a group: typed vectors, so that folding and sliding
 //! allocate per column and not per event.
 
+use crate::aggregate::order;
 use crate::value::{Kind, Value};
 use std::cmp::Ordering;
 
@@ -188,6 +189,12 @@ impl Column {
             Cells::Text(v) => Cells::Text(pick(v, places)),
         };
         Column { kind: self.kind.clone(), valid: pick(&self.valid, places), cells }
+    }
+
+    /// The order of the value at `i` and another of the same kind: NULL first, then by value.
+    pub(crate) fn compare_to(&self, i: usize, other: &Value) -> Ordering {
+        let nulls = self.valid[i].cmp(&(*other != Value::Null));
+        nulls.then_with(|| order(&self.value(i), other))
     }
 
     /// The order of the values at `i` here and at `j` in `other`, a column of the same kind: NULL

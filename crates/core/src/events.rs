@@ -187,17 +187,33 @@ impl Events {
         if let Some(old) = replaced {
             self.remove(old);
         }
-        let before = |i: usize| (self.times[i], &self.ids[i]).cmp(&(event.time, &event.id)).is_lt();
-        let mut place = self.times.partition_point(|&time| time < event.time);
-        while place < self.len() && before(place) {
-            place += 1;
-        }
+        let place = self.place(0, event.time, &event.id);
+        self.insert(place, event.clone());
+        (place, replaced.is_some())
+    }
+
+    /// Where an event of this time and id stands or would stand, among those from place `from` on.
+    pub(crate) fn place(&self, from: usize, time: i64, id: &Id) -> usize {
+        let first = from + self.times[from..].partition_point(|&t| t < time);
+        let ties = self.times[first..].partition_point(|&t| t == time);
+        first + self.ids[first..first + ties].partition_point(|other| other < id)
+    }
+
+    pub(crate) fn insert(&mut self, place: usize, event: Event) {
         self.times.insert(place, event.time);
-        self.ids.insert(place, event.id.clone());
+        self.ids.insert(place, event.id);
         for (column, value) in self.slots.iter_mut().zip(&event.slots) {
             column.insert(place, value);
         }
-        (place, replaced.is_some())
+    }
+
+    /// How the event at `i` ranks against another one with its id.
+    pub(crate) fn rank_of(&self, i: usize, other: &Event) -> Ordering {
+        let slots = || {
+            let pairs = self.slots.iter().zip(&other.slots);
+            pairs.map(|(a, b)| a.compare_to(i, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+        };
+        self.times[i].cmp(&other.time).then_with(slots)
     }
 
     pub(crate) fn remove(&mut self, i: usize) {

@@ -35,7 +35,7 @@ pub fn slide(
     mut each: impl FnMut(usize, Result<Value, Unknown>),
 ) {
     let frame = plan.frames[plan.frame_of[aggregate]];
-    let mut window = Window::new(plan, aggregate, events);
+    let mut window = Window::new(plan, aggregate, events, 0..events.len());
     let mut edges = Edges::default();
     for (number, row) in rows.iter().enumerate() {
         let range = match (frame, row.own) {

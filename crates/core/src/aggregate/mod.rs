@@ -13,7 +13,7 @@ mod sketch;
 mod truth;
 
 pub(crate) use edge::Edge;
-pub(crate) use extreme::Extreme;
+pub(crate) use extreme::{Extreme, order};
 pub(crate) use number::Number;
 pub(crate) use sketch::{DistinctSketch, QuantileSketch, finish_quantile};
 pub(crate) use truth::Truth;
@@ -188,6 +188,15 @@ impl Partial {
             Partial::DistinctSketch(x) => x.put(out),
             Partial::QuantileSketch(x) => x.put(out),
             Partial::Raw => {}
+        }
+    }
+
+    /// Leaps over a partial that is not needed.
+    pub(crate) fn skip(group: &Group, measure: &Measure, input: &mut Reader<'_>) -> Option<()> {
+        match measure.class {
+            Class::DistinctSketch => DistinctSketch::skip(input),
+            // The others are no larger than what it takes to find their end.
+            _ => Partial::read(group, measure, input).map(drop),
         }
     }
 

@@ -44,7 +44,15 @@ impl DistinctSketch {
         }
     }
 
+    /// Whether a hash is greater than all that are kept, and no more are.
+    fn is_beyond(&self, hash: u64) -> bool {
+        self.least.get(KEPT_HASHES - 1).is_some_and(|&greatest| hash >= greatest)
+    }
+
     fn insert(&mut self, hash: u64) {
+        if self.is_beyond(hash) {
+            return;
+        }
         if let Err(place) = self.least.binary_search(&hash)
             && place < KEPT_HASHES
         {
@@ -54,7 +62,13 @@ impl DistinctSketch {
     }
 
     pub(crate) fn merge(&mut self, other: &DistinctSketch) {
-        other.least.iter().for_each(|&hash| self.insert(hash));
+        for &hash in &other.least {
+            // They ascend, so none behind it is kept either.
+            if self.is_beyond(hash) {
+                return;
+            }
+            self.insert(hash);
+        }
     }
 
     pub(crate) fn finish(&self) -> Value {
@@ -70,6 +84,11 @@ impl DistinctSketch {
         for hash in &self.least {
             out.extend_from_slice(&hash.to_le_bytes());
         }
+    }
+
+    pub(crate) fn skip(input: &mut Reader<'_>) -> Option<()> {
+        let n = input.count(size_of::<u64>())?;
+        input.take(n * size_of::<u64>()).map(drop)
     }
 
     pub(crate) fn read(input: &mut Reader<'_>) -> Option<DistinctSketch> {

@@ -2,8 +2,10 @@
 //! writes it down, `read` evaluates frames on it; both see the same, so it does not matter what was
 //! folded when.
 
+mod bins;
 mod exact;
 mod partials;
+mod seen;
 
 pub(crate) use exact::ExactState;
 pub(crate) use partials::PartialState;

@@ -1,13 +1,14 @@
 //! Features from state: frames evaluated at an instant, for a request.
 
-use crate::aggregate::Partial;
+mod partials;
+
 use crate::answer::{Answer, Unknown};
 use crate::codec::Corrupt;
 use crate::events::{Event, Events};
 use crate::group::{Frame, Keep};
 use crate::plan::Plan;
 use crate::state::{ExactState, Limits, PartialState, Stored};
-use crate::value::{Micros, Value};
+use crate::value::Micros;
 use crate::window::Window;
 use std::ops::Range;
 
@@ -49,9 +50,7 @@ pub fn read(
         }
         _ => {
             let (state, _) = PartialState::load(plan, key, stored)?;
-            let counted = instant.own.map_or(Counted::No, |own| counted(plan, &state, own));
-            let answer = |&w: &usize| read_partials(plan, &state, instant, counted, w);
-            Ok(wanted.iter().map(answer).collect())
+            partials::read_partials(plan, &state, instant, wanted).ok_or(Corrupt::Base)
         }
     }
 }
@@ -121,91 +120,9 @@ fn read_exact(
             let value = Err(Unknown::NotWhole { from: Micros(whole_from) });
             return Answer { value, empty: false };
         }
-        let mut window = Window::new(plan, w, events);
+        let mut window = Window::new(plan, w, events, span.clone());
         window.advance(plan, span);
         Answer { value: window.value(), empty }
     };
     wanted.iter().map(answer).collect()
-}
-
-fn read_partials(
-    plan: &Plan,
-    state: &PartialState,
-    instant: Instant<'_>,
-    counted: Counted,
-    w: usize,
-) -> Answer {
-    let aggregate = &plan.group.aggregates[w];
-    let measure = &plan.measures[plan.measure_of[w]];
-    let Frame::Range { far_us, near_us } = aggregate.frame else {
-        return Answer { value: Ok(Value::Null), empty: true };
-    };
-    let at = instant.own.map_or(instant.at.0, |own| own.time);
-    let (from, to) = plan.interval(far_us, near_us, at);
-    let unknown = |why| Answer { value: Err(why), empty: false };
-    let trimmed = if far_us.is_none() { i64::MIN } else { state.whole_from(plan) };
-    let whole_from = trimmed.max(instant.complete_from.0);
-    if from < whole_from {
-        return unknown(Unknown::NotWhole { from: Micros(whole_from) });
-    }
-    let mut sum = Partial::empty(&plan.group, measure);
-    let mut events = 0u64;
-    let bins = state.bins.range(plan.bin(from)..);
-    let floor = state.floor.iter().filter(|_| far_us.is_none());
-    for sealed in floor.chain(bins.take_while(|(start, _)| **start <= to).map(|(_, s)| s)) {
-        if sealed.newest > to {
-            return unknown(Unknown::HoldsLater { newest: Micros(sealed.newest) });
-        }
-        sum.merge(&sealed.partials[plan.measure_of[w]]);
-        events = events.saturating_add(sealed.events);
-    }
-    let own_raw = instant.own.and_then(|own| state.raw.find(&own.id));
-    for i in state.raw.before(from)..state.raw.until(to) {
-        if Some(i) != own_raw {
-            sum.add(measure, &state.raw, i);
-            events = events.saturating_add(1);
-        }
-    }
-    if let Some(own) = instant.own {
-        let within = |time: i64| (from..=to).contains(&time);
-        match counted {
-            Counted::Sealed { time } if time == own.time => {
-                events = events.saturating_sub(u64::from(within(time)));
-            }
-            Counted::Sealed { time } if within(time) => return unknown(Unknown::OwnUnsure),
-            Counted::Unsure if within(own.time) => return unknown(Unknown::OwnUnsure),
-            _ if within(own.time) => {
-                let mut one = Events::new(&plan.group.slots);
-                one.push(own.time, own.id.clone(), &own.slots);
-                sum.add(measure, &one, 0);
-            }
-            _ => {}
-        }
-    }
-    let kind = aggregate.arg.map_or(crate::value::Kind::Int, |s| plan.group.slots[s].clone());
-    Answer { value: sum.finish(&aggregate.func, &kind), empty: events == 0 }
-}
-
-/// How the state has counted the request's own event.
-#[derive(Clone, Copy)]
-enum Counted {
-    /// In a sealed partial, out of which it cannot be taken again. Events are immutable, so one with
-    /// the request's id and time is the request's own.
-    Sealed { time: i64 },
-    /// It is raw (and replaced by the request's), or not there.
-    No,
-    /// It is older than the oldest id that is still known.
-    Unsure,
-}
-
-fn counted(plan: &Plan, state: &PartialState, own: &Event) -> Counted {
-    if let Some((time, _)) = state.recent.iter().find(|(_, id)| *id == own.id) {
-        return Counted::Sealed { time: *time };
-    }
-    let young = own.time >= state.newest.saturating_sub(plan.raw_us);
-    let oldest = state.recent.first().map(|(time, _)| *time);
-    match oldest {
-        Some(oldest) if state.forgot && !young && own.time <= oldest => Counted::Unsure,
-        _ => Counted::No,
-    }
 }
