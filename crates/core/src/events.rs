@@ -110,13 +110,23 @@ impl Events {
     }
 
     /// Adds `more`, in any order and with repeats, to these events, which are ordered and unique.
-    pub fn merge(mut self, more: Events) -> (Events, Met) {
+    pub fn merge(self, more: Events) -> (Events, Met) {
+        self.merge_telling(more, &mut |_, _| {})
+    }
+
+    /// As [`Events::merge`], and tells `beaten` of each event that gives way to another with its id
+    /// and other content.
+    pub(crate) fn merge_telling(
+        mut self,
+        more: Events,
+        beaten: &mut dyn FnMut(&Events, usize),
+    ) -> (Events, Met) {
         let mut met = Met::default();
         if more.is_empty() {
             return (self, met);
         }
-        let mut newcomers = unique(&more, &mut met);
-        let losers = self.settle(&more, &mut newcomers, &mut met);
+        let mut newcomers = unique(&more, &mut met, beaten);
+        let losers = self.settle(&more, &mut newcomers, &mut met, beaten);
         met.added = newcomers.len() as u64;
         newcomers.sort_unstable_by(|&a, &b| more.order(a as usize, &more, b as usize));
         let in_order = losers.is_empty()
@@ -149,7 +159,13 @@ impl Events {
 
     /// Of newcomers (sorted by id) whose id is here already, drops those that lose, and returns the
     /// places here that lose.
-    fn settle(&self, more: &Events, newcomers: &mut Vec<u32>, met: &mut Met) -> Vec<u32> {
+    fn settle(
+        &self,
+        more: &Events,
+        newcomers: &mut Vec<u32>,
+        met: &mut Met,
+        beaten: &mut dyn FnMut(&Events, usize),
+    ) -> Vec<u32> {
         let mut losers = Vec::new();
         let mut stays = vec![true; newcomers.len()];
         for (i, id) in self.ids.iter().enumerate() {
@@ -162,10 +178,12 @@ impl Events {
                 }
                 Ordering::Less => {
                     met.conflicts += 1;
+                    beaten(more, newcomers[at] as usize);
                     stays[at] = false;
                 }
                 Ordering::Greater => {
                     met.conflicts += 1;
+                    beaten(self, i);
                     losers.push(i as u32);
                 }
             }
@@ -254,7 +272,7 @@ impl Events {
 }
 
 /// Places of one event per id, the winner of each, sorted by id.
-fn unique(events: &Events, met: &mut Met) -> Vec<u32> {
+fn unique(events: &Events, met: &mut Met, beaten: &mut dyn FnMut(&Events, usize)) -> Vec<u32> {
     let mut places: Vec<u32> = (0..events.len() as u32).collect();
     if places.len() > 1 {
         places.sort_unstable_by(|&a, &b| {
@@ -268,6 +286,7 @@ fn unique(events: &Events, met: &mut Met) -> Vec<u32> {
                 met.duplicates += 1;
             } else if same {
                 met.conflicts += 1;
+                beaten(events, next);
             }
             same
         });

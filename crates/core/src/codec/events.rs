@@ -49,6 +49,59 @@ pub(crate) fn put_events(out: &mut Vec<u8>, events: &Events) {
     }
 }
 
+/// What a delta of event times takes at most, in bytes: 2^56 us are 2,283 years.
+const TIME_BYTES: u64 = 8;
+
+/// What the event at `i` takes in a base, in bytes, by itself: without the savings of deltas from
+/// its neighbours, so that it depends on nothing but the event. The sum over events is a little
+/// more than what [`put_events`] makes of them.
+pub(crate) fn weight(events: &Events, i: usize) -> u64 {
+    let id = match &events.ids[i] {
+        // The delta of two numbers may take a bit more than either.
+        Id::Int(id) => 1 + varint_bytes(i128::from(*id)),
+        Id::Hash(hash) => hash.len() as u64,
+        Id::Text(text) => text_bytes(text),
+    };
+    let slots = events.slots.iter().map(|column| cell_bytes(column, i));
+    TIME_BYTES + id + slots.sum::<u64>()
+}
+
+/// At least the [`weight`] of all events together, found in a moment.
+pub(crate) fn weight_at_most(events: &Events) -> u64 {
+    let n = events.len() as u64;
+    let texts = |texts: &[Box<str>]| texts.iter().map(|text| text_bytes(text)).sum::<u64>();
+    let columns = events.slots.iter().map(|column| match column.cells() {
+        Cells::Bool(_) => n,
+        Cells::Int(_) | Cells::Float(_) => n * 10,
+        Cells::Decimal(_) => n * 19,
+        Cells::Text(v) => n + texts(v),
+    });
+    let ids =
+        events.ids.iter().map(|id| if let Id::Text(text) = id { text_bytes(text) } else { 16 });
+    n * TIME_BYTES + ids.sum::<u64>() + columns.sum::<u64>()
+}
+
+fn cell_bytes(column: &Column, i: usize) -> u64 {
+    match column.cells() {
+        _ if !column.is_valid(i) => 1,
+        Cells::Bool(_) => 1,
+        Cells::Int(v) => varint_bytes(i128::from(v[i])),
+        Cells::Decimal(v) => varint_bytes(v[i]),
+        Cells::Float(_) => 8,
+        Cells::Text(v) => text_bytes(&v[i]),
+    }
+}
+
+fn text_bytes(text: &str) -> u64 {
+    varint_bytes(text.len() as i128) + text.len() as u64
+}
+
+/// Bytes of a zigzag varint: seven bits each, of the magnitude and the sign.
+fn varint_bytes(x: i128) -> u64 {
+    let magnitude = (x ^ (x >> 127)) as u128;
+    u64::from(129 - magnitude.leading_zeros()).div_ceil(7)
+}
+
 fn put_column(out: &mut Vec<u8>, column: &Column) {
     let valid = column.valid();
     if valid.iter().all(|&v| v) {

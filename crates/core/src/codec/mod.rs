@@ -21,7 +21,7 @@ mod record;
 mod value;
 
 pub(crate) use bytes::{Reader, put_i64, put_u64};
-pub(crate) use events::{put_events, read_events};
+pub(crate) use events::{put_events, read_events, weight, weight_at_most};
 pub use key::Key;
 pub(crate) use record::records;
 #[cfg(feature = "testing")]
@@ -82,6 +82,18 @@ pub(crate) fn checksum(key: &[u8], bytes: &[u8]) -> u64 {
     hash.update(key);
     hash.update(bytes);
     hash.digest()
+}
+
+/// A hash of an event's id and content, not of its time: of the record's bytes but for their head.
+pub(crate) fn hash_of(events: &crate::events::Events, i: usize) -> u64 {
+    let mut bytes = Vec::with_capacity(48);
+    put_id(&mut bytes, &events.ids[i]);
+    for column in &events.slots {
+        let value = column.value(i);
+        bytes.push(u8::from(value != crate::value::Value::Null));
+        put_value(&mut bytes, &value);
+    }
+    xxhash_rust::xxh3::xxh3_64(&bytes)
 }
 
 fn keeping(keep: Keep) -> u8 {
