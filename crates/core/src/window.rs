@@ -78,6 +78,16 @@ impl<'a> Window<'a> {
             self.clear(plan);
             self.range = to.start..to.start;
         }
+        if let Held::Group(partial) = &mut self.held {
+            for i in self.range.start..to.start {
+                partial.sub(self.measure, self.events, i);
+            }
+            for i in self.range.end..to.end {
+                partial.add(self.measure, self.events, i);
+            }
+            self.range = to;
+            return;
+        }
         for i in self.range.start..to.start {
             self.leave(i);
         }
@@ -112,7 +122,6 @@ impl<'a> Window<'a> {
         let counts = self.measure.passes(self.events, i);
         let valid = counts && column.is_none_or(|c| c.is_valid(i));
         match &mut self.held {
-            Held::Group(partial) => partial.add(self.measure, self.events, i),
             Held::Passing(places) if counts => places.push_back(i),
             Held::Extreme(places, greatest) if valid => {
                 let Some(column) = column else { return };
@@ -144,9 +153,6 @@ impl<'a> Window<'a> {
         let valid = self.measure.passes(self.events, i) && column.is_some_and(|c| c.is_valid(i));
         let end = self.range.end;
         match &mut self.held {
-            Held::Group(partial) => {
-                partial.sub(self.measure, self.events, i);
-            }
             Held::Distinct(distinct) if valid => distinct.leave(i, end),
             Held::Sorted(values) if valid => {
                 if let Some(x) = column.and_then(|c| number(c, &self.kind, i)) {

@@ -75,8 +75,8 @@ impl Measure {
         self.filter.is_none_or(|slot| events.slots[slot].is_true(i))
     }
 
-    fn kind(&self, group: &Group) -> Kind {
-        self.arg.map_or(Kind::Int, |slot| group.slots[slot].clone())
+    fn kind<'g>(&self, group: &'g Group) -> &'g Kind {
+        self.arg.map_or(&Kind::Int, |slot| &group.slots[slot])
     }
 }
 
@@ -99,7 +99,7 @@ impl Partial {
         match measure.class {
             Class::Count => Partial::Count(0),
             Class::Number { squares } => {
-                Partial::Number(Number::empty(&measure.kind(group), squares))
+                Partial::Number(Number::empty(measure.kind(group), squares))
             }
             Class::Min => Partial::Extreme(Extreme::empty(false)),
             Class::Max => Partial::Extreme(Extreme::empty(true)),
@@ -208,11 +208,11 @@ impl Partial {
         let kind = measure.kind(group);
         Some(match measure.class {
             Class::Count => Partial::Count(input.u64()?),
-            Class::Number { squares } => Partial::Number(Number::read(&kind, squares, input)?),
-            Class::Min => Partial::Extreme(Extreme::read(false, &kind, input)?),
-            Class::Max => Partial::Extreme(Extreme::read(true, &kind, input)?),
-            Class::First => Partial::Edge(Edge::read(false, group.id, &kind, input)?),
-            Class::Last => Partial::Edge(Edge::read(true, group.id, &kind, input)?),
+            Class::Number { squares } => Partial::Number(Number::read(kind, squares, input)?),
+            Class::Min => Partial::Extreme(Extreme::read(false, kind, input)?),
+            Class::Max => Partial::Extreme(Extreme::read(true, kind, input)?),
+            Class::First => Partial::Edge(Edge::read(false, group.id, kind, input)?),
+            Class::Last => Partial::Edge(Edge::read(true, group.id, kind, input)?),
             Class::Truth => Partial::Truth(Truth::read(input)?),
             Class::DistinctSketch => Partial::DistinctSketch(DistinctSketch::read(input)?),
             Class::QuantileSketch => Partial::QuantileSketch(QuantileSketch::read(input)?),

@@ -123,6 +123,9 @@ fn put_column(out: &mut Vec<u8>, column: &Column) {
     }
 }
 
+/// Room for the request's own event behind those that are read.
+const SPARE: usize = 1;
+
 /// Reads events; slots that `needed` leaves out come back as columns of NULLs.
 pub(crate) fn read_events(
     group: &Group,
@@ -131,7 +134,7 @@ pub(crate) fn read_events(
 ) -> Option<Events> {
     // A time and an id take at least a byte each.
     let n = input.count(2)?;
-    let mut times = Vec::with_capacity(n);
+    let mut times = Vec::with_capacity(n + SPARE);
     for i in 0..n {
         let time = match i {
             0 => input.i64()?,
@@ -139,7 +142,7 @@ pub(crate) fn read_events(
         };
         times.push(time);
     }
-    let mut ids = Vec::with_capacity(n);
+    let mut ids = Vec::with_capacity(n + SPARE);
     let mut last = 0i64;
     for _ in 0..n {
         ids.push(match group.id {
@@ -176,7 +179,11 @@ fn read_column(input: &mut Reader<'_>, kind: &Kind, n: usize) -> Option<Column> 
         _ => return None,
     };
     fn fill<T: Default>(valid: &[bool], mut next: impl FnMut() -> Option<T>) -> Option<Vec<T>> {
-        valid.iter().map(|&v| if v { next() } else { Some(T::default()) }).collect()
+        let mut cells = Vec::with_capacity(valid.len() + SPARE);
+        for &v in valid {
+            cells.push(if v { next()? } else { T::default() });
+        }
+        Some(cells)
     }
     let cells = match Column::new(kind).cells() {
         Cells::Bool(_) => {
