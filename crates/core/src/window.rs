@@ -10,9 +10,10 @@ use crate::answer::Unknown;
 use crate::column::{Cells, Column};
 use crate::events::Events;
 use crate::group::{Aggregate, Func};
+use crate::known::LooseSketches;
 use crate::plan::Plan;
 use crate::value::{Kind, Value};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 
 /// One aggregate's window over one key's events.
@@ -35,6 +36,39 @@ enum Held {
     Sorted(Vec<f64>),
     /// Sketches by bin, and their union up to a bin.
     Bins(BinSketches),
+    /// Loose: all values by rank, so that any may leave; whether the greatest counts.
+    Ranked(Ranks, bool),
+    /// Loose: places that pass the filter.
+    Places(BTreeSet<usize>),
+    /// Loose: sketches by bin, made anew where an event left.
+    LooseBins(LooseSketches),
+}
+
+/// The rank of each event's value among those of its key, and (rank, place) of those in the window.
+struct Ranks {
+    of: Vec<u32>,
+    held: BTreeSet<(u32, usize)>,
+}
+
+impl Ranks {
+    fn new(column: Option<&Column>) -> Ranks {
+        let Some(column) = column else { return Ranks { of: Vec::new(), held: BTreeSet::new() } };
+        let mut places: Vec<usize> = (0..column.len()).collect();
+        places.sort_unstable_by(|&a, &b| column.compare(a, column, b));
+        let mut of = vec![0; places.len()];
+        let mut rank = 0;
+        for (n, &place) in places.iter().enumerate() {
+            let same = n > 0 && column.compare(places[n - 1], column, place).is_eq();
+            rank += u32::from(!same);
+            of[place] = rank;
+        }
+        Ranks { of, held: BTreeSet::new() }
+    }
+
+    fn first(&self, greatest: bool) -> Option<&usize> {
+        let held = if greatest { self.held.last() } else { self.held.first() };
+        held.map(|(_, place)| place)
+    }
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -64,6 +98,18 @@ impl<'a> Window<'a> {
         Window { events, aggregate, measure, kind, range: 0..0, held }
     }
 
+    /// A window that events may enter and leave at any place; dearer than one that moves forward.
+    pub(crate) fn loose(plan: &'a Plan, aggregate: usize, events: &'a Events) -> Window<'a> {
+        let mut window = Window::new(plan, aggregate, events);
+        window.held = match window.held {
+            Held::Extreme(_, greatest) => Held::Ranked(Ranks::new(window.column()), greatest),
+            Held::Passing(_) => Held::Places(BTreeSet::new()),
+            Held::Bins(bins) => Held::LooseBins(LooseSketches::new(bins.empty)),
+            held => held,
+        };
+        window
+    }
+
     fn column(&self) -> Option<&'a Column> {
         self.aggregate.arg.map(|slot| &self.events.slots[slot])
     }
@@ -76,7 +122,7 @@ impl<'a> Window<'a> {
             self.range = to.start..to.start;
         }
         for i in self.range.start..to.start {
-            self.leave(i);
+            self.leave(plan, i);
         }
         for i in self.range.end..to.end {
             self.enter(plan, i);
@@ -94,17 +140,21 @@ impl<'a> Window<'a> {
         self.range = to;
     }
 
-    fn clear(&mut self, plan: &Plan) {
+    pub(crate) fn clear(&mut self, plan: &Plan) {
         match &mut self.held {
             Held::Group(partial) => *partial = Partial::empty(&plan.group, self.measure),
             Held::Extreme(places, _) | Held::Passing(places) => places.clear(),
             Held::Distinct(counts) => counts.clear(),
             Held::Sorted(values) => values.clear(),
             Held::Bins(bins) => bins.clear(),
+            Held::Ranked(ranks, _) => ranks.held.clear(),
+            Held::Places(places) => places.clear(),
+            Held::LooseBins(bins) => bins.clear(),
         }
     }
 
-    fn enter(&mut self, plan: &Plan, i: usize) {
+    /// Takes the event at `i` in, which is behind all that are in unless the window is loose.
+    pub(crate) fn enter(&mut self, plan: &Plan, i: usize) {
         let column = self.column();
         let counts = self.measure.passes(self.events, i);
         let valid = counts && column.is_none_or(|c| c.is_valid(i));
@@ -136,11 +186,21 @@ impl<'a> Window<'a> {
             Held::Bins(bins) if valid => {
                 bins.add(plan, self.measure, self.events, i);
             }
+            Held::Places(places) if counts => {
+                places.insert(i);
+            }
+            Held::Ranked(ranks, _) if valid => {
+                ranks.held.insert((ranks.of[i], i));
+            }
+            Held::LooseBins(bins) if valid => {
+                bins.add(plan, self.measure, self.events, i);
+            }
             _ => {}
         }
     }
 
-    fn leave(&mut self, i: usize) {
+    /// Takes the event at `i` out. Where the window is not loose, its old end passes over what has no inverse.
+    pub(crate) fn leave(&mut self, plan: &Plan, i: usize) {
         let column = self.column();
         let valid = self.measure.passes(self.events, i) && column.is_some_and(|c| c.is_valid(i));
         match &mut self.held {
@@ -163,6 +223,13 @@ impl<'a> Window<'a> {
                     values.remove(at);
                 }
             }
+            Held::Places(places) => {
+                places.remove(&i);
+            }
+            Held::Ranked(ranks, _) if valid => {
+                ranks.held.remove(&(ranks.of[i], i));
+            }
+            Held::LooseBins(bins) if valid => bins.remove(plan, self.events, i),
             _ => {}
         }
     }
@@ -177,20 +244,32 @@ impl<'a> Window<'a> {
         match &mut self.held {
             Held::Group(partial) => partial.finish(&self.aggregate.func, &self.kind),
             Held::Extreme(places, _) => at(places.front()),
+            Held::Ranked(ranks, greatest) => at(ranks.first(*greatest)),
             Held::Passing(places) => match self.aggregate.func {
                 Func::Last => at(places.back()),
-                Func::ArrayAgg if places.is_empty() => Ok(Value::Null),
-                Func::ArrayAgg => {
-                    let values = places.iter().filter_map(|&i| Some(column?.value(i)));
-                    Ok(Value::List(values.collect()))
-                }
+                Func::ArrayAgg => Ok(list(column, places.iter())),
                 _ => at(places.front()),
+            },
+            Held::Places(places) => match self.aggregate.func {
+                Func::Last => at(places.last()),
+                Func::ArrayAgg => Ok(list(column, places.iter())),
+                _ => at(places.first()),
             },
             Held::Distinct(counts) => Ok(Value::Int(counts.len() as i64)),
             Held::Sorted(values) => Ok(finish_quantile(&self.aggregate.func, values)),
             Held::Bins(bins) => bins.union().finish(&self.aggregate.func, &self.kind),
+            Held::LooseBins(bins) => {
+                let union = bins.union(self.measure, self.events);
+                union.finish(&self.aggregate.func, &self.kind)
+            }
         }
     }
+}
+
+/// The values at `places`; SQL's list of nothing is NULL.
+fn list<'p>(column: Option<&Column>, places: impl Iterator<Item = &'p usize>) -> Value {
+    let values: Vec<Value> = places.filter_map(|&i| Some(column?.value(i))).collect();
+    if values.is_empty() { Value::Null } else { Value::List(values) }
 }
 
 fn item(column: &Column, i: usize) -> Item {

@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use trueup_core::exact::{FloatSum, IntSum};
-use trueup_offline::{Options, read_parquet, train};
+use trueup_offline::{History, Options, UNWATCHED, train};
 use trueup_sql::{SourceFile, compile};
 
 /// Rows of customers with two transactions in one second: SQL's RANGE counts both for both, the published features only
@@ -50,10 +50,13 @@ fn trained(folder: &Path, amount: &str) -> RecordBatch {
     let file = SourceFile { name: "handbook.sql".into(), text };
     let definitions = compile(&[file]).unwrap_or_else(|e| panic!("{e}"));
     let stream = definitions.stream("transactions").unwrap();
-    let history = read_parquet(&folder.join("handbook-dev.parquet"), stream).unwrap();
-    let trained = train(&definitions, "handbook", &[history], &Options::default()).unwrap();
-    assert_eq!(trained.unknown, 0);
-    concat_batches(&trained.schema, &trained.batches).unwrap()
+    let path = folder.join("handbook-dev.parquet");
+    let history = History::read(stream, &path, UNWATCHED).unwrap();
+    let set = train(&definitions, "handbook", &[history], &Options::default()).unwrap();
+    let table = set.table().unwrap();
+    assert_eq!(table.unknown, []);
+    assert_eq!(set.counts().dead_letters.total(), 0);
+    table.columns
 }
 
 /// For each row, the exact mean of the customer's amounts in (t - days, t], by `sum` over a naive scan of its events.

@@ -2,7 +2,7 @@
 
 use super::{Failure, definitions};
 use std::path::PathBuf;
-use trueup_offline::{Format, History, Manifest, Options, read_parquet, train, write};
+use trueup_offline::{Format, History, Options, RequestRows, UNWATCHED, train, write};
 use trueup_sql::Definitions;
 
 #[derive(Debug, clap::Args)]
@@ -12,10 +12,11 @@ pub(super) struct Args {
     /// A file of SQL, or a folder of them
     #[arg(long, env = "TRUEUP_DEFINITIONS")]
     definitions: PathBuf,
-    /// A stream's events as Parquet: PATH for the view's own stream, or STREAM=PATH; may be given several times
+    /// A stream's events, a file or a folder of Parquet, CSV or JSON lines: PATH for the view's own
+    /// stream, or STREAM=PATH; may be given several times
     #[arg(long, required = true)]
     history: Vec<String>,
-    /// Request rows as Parquet; without them the rows are the history's own events
+    /// Request rows, as a history; without them the rows are the history's own events
     #[arg(long)]
     rows: Option<PathBuf>,
     /// Where to write: a name that ends in .parquet, .arrow or .csv
@@ -36,17 +37,20 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let own = &definitions.streams[view.stream];
     let histories = args.history.iter().map(|said| history(&definitions, &own.name, said));
     let histories = histories.collect::<Result<Vec<_>, _>>()?;
-    let rows = match &args.rows {
-        Some(path) => Some(read_parquet(path, own)?.events),
-        None => None,
-    };
-    let trained = train(&definitions, &args.view, &histories, &Options { rows })?;
-    let manifest = Manifest::new(view, &trained, &args.history);
-    let beside = write(&args.out, format, &trained, &manifest)?;
-    let rows: usize = trained.batches.iter().map(|batch| batch.num_rows()).sum();
-    eprintln!("{rows} rows to {}, manifest in {}", args.out.display(), beside.display());
-    if trained.unknown > 0 {
-        eprintln!("{} cells are NULL because their value is unknown", trained.unknown);
+    let rows = args.rows.as_ref().map(|path| RequestRows::read(own, path, UNWATCHED));
+    let rows = rows.transpose()?;
+    let options = Options { rows: rows.as_ref(), ..Options::default() };
+    let set = train(&definitions, &args.view, &histories, &options)?;
+    let written = write(&args.out, format, &set)?;
+    let (out, manifest) = (args.out.display(), written.manifest_path.display());
+    eprintln!("{} rows to {out}, manifest in {manifest}", set.counts().rows);
+    let dead = set.counts().dead_letters.total();
+    if dead > 0 {
+        eprintln!("{dead} events left out, as the pipeline would; the manifest says which");
+    }
+    let unknown = written.manifest.unknown_cells();
+    if unknown > 0 {
+        eprintln!("{unknown} cells are NULL because their value is unknown");
     }
     Ok(())
 }
@@ -56,5 +60,5 @@ fn history(definitions: &Definitions, own: &str, said: &str) -> Result<History, 
     let stream = definitions.stream(name).ok_or_else(|| {
         format!("error: --history {said}: there is no stream {name} in the definitions")
     })?;
-    Ok(read_parquet(path.as_ref(), stream)?)
+    Ok(History::read(stream, path.as_ref(), UNWATCHED)?)
 }
