@@ -76,8 +76,9 @@ impl Events {
         self.times[i].cmp(&other.times[j]).then_with(|| self.ids[i].cmp(&other.ids[j]))
     }
 
-    /// The order that settles which of two events with one id counts: (event time, slots).
-    fn rank(&self, i: usize, other: &Events, j: usize) -> Ordering {
+    /// The order that settles which of two events with one id counts, the one here at `i` or that
+    /// of `other` at `j`: (event time, slots). The last counts.
+    pub fn rank(&self, i: usize, other: &Events, j: usize) -> Ordering {
         let slots = || {
             let pairs = self.slots.iter().zip(&other.slots);
             pairs.map(|(a, b)| a.compare(i, b, j)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)

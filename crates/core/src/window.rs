@@ -3,17 +3,19 @@
 //!
 //! Counts, sums and truths subtract, so a step costs what enters and leaves. Extremes keep a
 //! monotonic queue (Lemire, "Streaming maximum-minimum filter using no more than three comparisons
-//! per element", 2006), order statistics a sorted list, distinct counts the next place of each value; first, last,
-//! lag and lists the places of the events that pass the filter.
+//! per element", 2006), order statistics a sorted list, distinct counts the next place of each
+//! value; first, last, lag and lists the places of the events that pass the filter.
 
 use crate::aggregate::{Class, Measure, Partial, finish_quantile};
 use crate::answer::Unknown;
 use crate::column::{Cells, Column};
 use crate::events::Events;
 use crate::group::{Aggregate, Func};
+use crate::known::LooseSketches;
+use crate::loose::{LooseDistinct, Ranks};
 use crate::plan::Plan;
 use crate::value::{Kind, Value};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 /// One aggregate's window over one key's events.
@@ -36,6 +38,14 @@ enum Held {
     Sorted(Vec<f64>),
     /// Sketches by bin, and their union up to a bin.
     Bins(BinSketches),
+    /// Loose: how many events hold each value.
+    LooseDistinct(LooseDistinct),
+    /// Loose: all values by rank, so that any may leave; whether the greatest counts.
+    Ranked(Ranks, bool),
+    /// Loose: places that pass the filter.
+    Places(BTreeSet<usize>),
+    /// Loose: sketches by bin, made anew where an event left.
+    LooseBins(LooseSketches),
 }
 
 impl<'a> Window<'a> {
@@ -67,6 +77,19 @@ impl<'a> Window<'a> {
         Window { events, aggregate, measure, kind, range: 0..0, held }
     }
 
+    /// A window that events may enter and leave at any place; dearer than one that moves forward.
+    pub(crate) fn loose(plan: &'a Plan, aggregate: usize, events: &'a Events) -> Window<'a> {
+        let mut window = Window::new(plan, aggregate, events, 0..0);
+        window.held = match window.held {
+            Held::Distinct(_) => Held::LooseDistinct(LooseDistinct::new(window.column())),
+            Held::Extreme(_, greatest) => Held::Ranked(Ranks::new(window.column()), greatest),
+            Held::Passing(_) => Held::Places(BTreeSet::new()),
+            Held::Bins(bins) => Held::LooseBins(LooseSketches::new(bins.empty)),
+            held => held,
+        };
+        window
+    }
+
     fn column(&self) -> Option<&'a Column> {
         self.aggregate.arg.map(|slot| &self.events.slots[slot])
     }
@@ -89,7 +112,7 @@ impl<'a> Window<'a> {
             return;
         }
         for i in self.range.start..to.start {
-            self.leave(i);
+            self.leave(plan, i);
         }
         for i in self.range.end..to.end {
             self.enter(plan, i, to.start);
@@ -107,17 +130,23 @@ impl<'a> Window<'a> {
         self.range = to;
     }
 
-    fn clear(&mut self, plan: &Plan) {
+    pub(crate) fn clear(&mut self, plan: &Plan) {
         match &mut self.held {
             Held::Group(partial) => *partial = Partial::empty(&plan.group, self.measure),
             Held::Extreme(places, _) | Held::Passing(places) => places.clear(),
             Held::Distinct(distinct) => distinct.count = 0,
+            Held::LooseDistinct(distinct) => distinct.clear(),
             Held::Sorted(values) => values.clear(),
             Held::Bins(bins) => bins.clear(),
+            Held::Ranked(ranks, _) => ranks.clear(),
+            Held::Places(places) => places.clear(),
+            Held::LooseBins(bins) => bins.clear(),
         }
     }
 
-    fn enter(&mut self, plan: &Plan, i: usize, first: usize) {
+    /// Takes the event at `i` in, which is behind all that are in unless the window is loose; those
+    /// before `first` are on their way out.
+    pub(crate) fn enter(&mut self, plan: &Plan, i: usize, first: usize) {
         let column = self.column();
         let counts = self.measure.passes(self.events, i);
         let valid = counts && column.is_none_or(|c| c.is_valid(i));
@@ -134,7 +163,9 @@ impl<'a> Window<'a> {
                 }
                 places.push_back(i);
             }
+            Held::Group(partial) => partial.add(self.measure, self.events, i),
             Held::Distinct(distinct) if valid => distinct.enter(i, first),
+            Held::LooseDistinct(distinct) if valid => distinct.enter(i),
             Held::Sorted(values) if valid => {
                 if let Some(x) = column.and_then(|c| number(c, &self.kind, i)) {
                     let at = values.partition_point(|y| *y < x);
@@ -144,22 +175,44 @@ impl<'a> Window<'a> {
             Held::Bins(bins) if valid => {
                 bins.add(plan, self.measure, self.events, i);
             }
+            Held::Places(places) if counts => {
+                places.insert(i);
+            }
+            Held::Ranked(ranks, _) if valid => {
+                ranks.enter(i);
+            }
+            Held::LooseBins(bins) if valid => {
+                bins.add(plan, self.measure, self.events, i);
+            }
             _ => {}
         }
     }
 
-    fn leave(&mut self, i: usize) {
+    /// Takes the event at `i` out. Where the window is not loose, its old end passes over what has
+    /// no inverse.
+    pub(crate) fn leave(&mut self, plan: &Plan, i: usize) {
         let column = self.column();
         let valid = self.measure.passes(self.events, i) && column.is_some_and(|c| c.is_valid(i));
         let end = self.range.end;
         match &mut self.held {
+            Held::Group(partial) => {
+                partial.sub(self.measure, self.events, i);
+            }
             Held::Distinct(distinct) if valid => distinct.leave(i, end),
+            Held::LooseDistinct(distinct) if valid => distinct.leave(i),
             Held::Sorted(values) if valid => {
                 if let Some(x) = column.and_then(|c| number(c, &self.kind, i)) {
                     let at = values.partition_point(|y| *y < x);
                     values.remove(at);
                 }
             }
+            Held::Places(places) => {
+                places.remove(&i);
+            }
+            Held::Ranked(ranks, _) if valid => {
+                ranks.leave(i);
+            }
+            Held::LooseBins(bins) if valid => bins.remove(plan, self.events, i),
             _ => {}
         }
     }
@@ -174,18 +227,25 @@ impl<'a> Window<'a> {
         match &mut self.held {
             Held::Group(partial) => partial.finish(&self.aggregate.func, &self.kind),
             Held::Extreme(places, _) => at(places.front()),
+            Held::Ranked(ranks, greatest) => at(ranks.first(*greatest)),
             Held::Passing(places) => match self.aggregate.func {
                 Func::Last => at(places.back()),
-                Func::ArrayAgg if places.is_empty() => Ok(Value::Null),
-                Func::ArrayAgg => {
-                    let values = places.iter().filter_map(|&i| Some(column?.value(i)));
-                    Ok(Value::List(values.collect()))
-                }
+                Func::ArrayAgg => Ok(list(column, places.iter())),
                 _ => at(places.front()),
             },
             Held::Distinct(distinct) => Ok(Value::Int(distinct.count)),
+            Held::LooseDistinct(distinct) => Ok(Value::Int(distinct.count)),
+            Held::Places(places) => match self.aggregate.func {
+                Func::Last => at(places.last()),
+                Func::ArrayAgg => Ok(list(column, places.iter())),
+                _ => at(places.first()),
+            },
             Held::Sorted(values) => Ok(finish_quantile(&self.aggregate.func, values)),
             Held::Bins(bins) => bins.union().finish(&self.aggregate.func, &self.kind),
+            Held::LooseBins(bins) => {
+                let union = bins.union(self.measure, self.events);
+                union.finish(&self.aggregate.func, &self.kind)
+            }
         }
     }
 }
@@ -247,6 +307,12 @@ impl Distinct {
         let was_last = behind == NOWHERE || self.origin + behind as usize >= end;
         self.count -= i64::from(was_last);
     }
+}
+
+/// The values at `places`; SQL's list of nothing is NULL.
+fn list<'p>(column: Option<&Column>, places: impl Iterator<Item = &'p usize>) -> Value {
+    let values: Vec<Value> = places.filter_map(|&i| Some(column?.value(i))).collect();
+    if values.is_empty() { Value::Null } else { Value::List(values) }
 }
 
 /// The value at `i` as the nearest double.

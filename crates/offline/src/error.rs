@@ -1,6 +1,8 @@
 //! What can go wrong with a training set.
 
+use crate::dead::Place;
 use std::fmt;
+use std::path::Path;
 
 /// Why a training set was not built. Each says what, where, and what to do.
 #[derive(Debug)]
@@ -10,23 +12,24 @@ pub enum OfflineError {
     File {
         /// Its path.
         path: String,
-        /// What the system or the format said.
+        /// What the system or the format said, with the remedy.
         reason: String,
     },
-    /// A history does not fit the stream that it is for.
+    /// A history or a table of request rows does not fit the stream that it is for.
     Mismatch {
         /// The stream.
         stream: String,
         /// What does not fit, and the remedy.
         reason: String,
     },
-    /// An event that the decoding table refuses.
-    BadEvent {
-        /// The stream.
-        stream: String,
-        /// The row in the history, from 0.
-        row: usize,
-        /// Why.
+    /// A request row that cannot be answered. Events of a history never stop it; a row that was
+    /// asked for and would be missing does.
+    BadRow {
+        /// The file.
+        source: String,
+        /// Where in it.
+        place: Place,
+        /// What is wrong, with the remedy.
         reason: String,
     },
     /// The view that was asked for is not defined.
@@ -34,11 +37,25 @@ pub enum OfflineError {
         /// Its name.
         String,
     ),
-    /// An expression of the view has no value for a row.
+    /// An expression of the view cannot be evaluated.
     Expression(
         /// The expression and the reason.
         String,
     ),
+}
+
+impl OfflineError {
+    pub(crate) fn file(path: &Path, reason: impl fmt::Display) -> OfflineError {
+        OfflineError::File { path: path.display().to_string(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn mismatch(stream: &str, reason: impl Into<String>) -> OfflineError {
+        OfflineError::Mismatch { stream: stream.to_string(), reason: reason.into() }
+    }
+
+    pub(crate) fn expression(reason: impl fmt::Display) -> OfflineError {
+        OfflineError::Expression(reason.to_string())
+    }
 }
 
 impl fmt::Display for OfflineError {
@@ -46,10 +63,10 @@ impl fmt::Display for OfflineError {
         match self {
             OfflineError::File { path, reason } => write!(f, "{path}: {reason}"),
             OfflineError::Mismatch { stream, reason } => {
-                write!(f, "the history does not fit stream {stream}: {reason}")
+                write!(f, "stream {stream}: {reason}")
             }
-            OfflineError::BadEvent { stream, row, reason } => {
-                write!(f, "row {row} of stream {stream} is no event: {reason}")
+            OfflineError::BadRow { source, place, reason } => {
+                write!(f, "{source}, {place}: {reason}")
             }
             OfflineError::NoView(name) => {
                 write!(f, "there is no view {name}; `trueup check` lists those that there are")

@@ -1,25 +1,190 @@
-//! A group's events by key: the whole history evaluated once, then cut into keys by a counting sort of places.
+//! A group's events by key: filter and arguments evaluated over the whole past, and the events of
+//! each key found by a counting sort.
 
+use crate::error::OfflineError;
+use crate::past::{Past, take};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{DataType, Int64Type};
 use std::collections::HashMap;
-use trueup_core::{Column, Events, Id, IdKind, Key, Value};
+use std::hash::{BuildHasherDefault, Hasher};
+use trueup_core::{Column, Events, Id, Key};
+use trueup_sql::GroupDef;
 use trueup_sql::bridge::value_at;
-use trueup_sql::{EvalError, GroupDef, Stream};
 
-/// Key numbers of rows, and the rows of each key.
-pub(crate) struct Keys {
-    numbers: HashMap<Key, u32>,
-}
+/// The number of a key that no event has, and of an event that is in no key.
+pub(crate) const NO_KEY: u32 = u32::MAX;
 
 /// A group's events, and where each key's are.
 pub(crate) struct Keyed {
-    pub(crate) keys: Keys,
-    /// All events of the group, in the order of the history.
-    pub(crate) events: Events,
-    /// For each key, places in `events`.
+    numbers: Numbers,
+    /// For each event of the past its key; [`NO_KEY`] for those that the group's filter leaves out.
+    of_event: Vec<u32>,
+    by_key: ByNumber,
+    /// The group's slots, for each event of the past.
+    slots: Vec<Column>,
+}
+
+/// Places by number.
+pub(crate) struct ByNumber {
     places: Vec<u32>,
     starts: Vec<u32>,
+}
+
+impl ByNumber {
+    /// Places by the number at each, ascending within a number; those at [`NO_KEY`] left out.
+    pub(crate) fn new(of: &[u32], numbers: usize) -> ByNumber {
+        let mut starts = vec![0u32; numbers + 1];
+        for &n in of.iter().filter(|&&n| n != NO_KEY) {
+            starts[n as usize + 1] += 1;
+        }
+        for i in 0..numbers {
+            starts[i + 1] += starts[i];
+        }
+        let mut next = starts.clone();
+        let mut places = vec![0u32; starts[numbers] as usize];
+        for (place, &n) in of.iter().enumerate().filter(|(_, n)| **n != NO_KEY) {
+            places[next[n as usize] as usize] = place as u32;
+            next[n as usize] += 1;
+        }
+        ByNumber { places, starts }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    pub(crate) fn of(&self, number: usize) -> &[u32] {
+        &self.places[self.starts[number] as usize..self.starts[number + 1] as usize]
+    }
+}
+
+impl Keyed {
+    pub(crate) fn new(group: &GroupDef, past: &Past) -> Result<Keyed, OfflineError> {
+        let mut numbers = Numbers::new(&past.batches, &group.keys);
+        let mut of_event = Vec::with_capacity(past.len());
+        let kinds = group.core.slots.iter();
+        let mut slots: Vec<Column> = match &group.filter {
+            None => kinds.map(|kind| Column::with_capacity(kind, past.len())).collect(),
+            Some(_) => kinds.map(|kind| Column::nulls(kind, past.len())).collect(),
+        };
+        for batch in &past.batches {
+            let before = of_event.len();
+            numbers.extend(batch, &group.keys, &mut of_event);
+            let Some(filter) = &group.filter else {
+                for (slot, column) in group.slots.iter().zip(&mut slots) {
+                    let array = slot.evaluate(batch).map_err(OfflineError::expression)?;
+                    (0..array.len()).for_each(|row| column.push(&value_at(&array, row)));
+                }
+                continue;
+            };
+            let truth = filter.is_true(batch).map_err(OfflineError::expression)?;
+            let (passing, left_out): (Vec<usize>, Vec<usize>) =
+                (0..batch.num_rows()).partition(|&row| truth.value(row));
+            left_out.iter().for_each(|row| of_event[before + row] = NO_KEY);
+            let kept = take(batch, &passing)?;
+            for (slot, column) in group.slots.iter().zip(&mut slots) {
+                let array = slot.evaluate(&kept).map_err(OfflineError::expression)?;
+                for (at, row) in passing.iter().enumerate() {
+                    column.set(before + row, value_at(&array, at));
+                }
+            }
+        }
+        let by_key = ByNumber::new(&of_event, numbers.len());
+        Ok(Keyed { numbers, of_event, by_key, slots })
+    }
+
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// The key of an event of the past.
+    pub(crate) fn number_of_event(&self, event: u32) -> u32 {
+        self.of_event[event as usize]
+    }
+
+    /// The keys of rows that may be no events.
+    pub(crate) fn numbers_of(&self, batch: &RecordBatch, columns: &[usize], into: &mut Vec<u32>) {
+        self.numbers.find(batch, columns, into);
+    }
+
+    /// The events of a key, as places in the past, in the order of the history.
+    pub(crate) fn places(&self, number: u32) -> &[u32] {
+        if number == NO_KEY { &[] } else { self.by_key.of(number as usize) }
+    }
+
+    /// The events at these places of the past, in this order. Their ids are their order: who has
+    /// whose is settled before.
+    pub(crate) fn events(&self, past: &Past, places: &[u32]) -> Events {
+        Events {
+            times: places.iter().map(|&place| past.times[place as usize]).collect(),
+            ids: (0..places.len() as i64).map(Id::Int).collect(),
+            slots: self.slots.iter().map(|column| column.gather(places)).collect(),
+        }
+    }
+}
+
+/// Keys numbered in the order in which they come.
+enum Numbers {
+    /// One column of integers, which is what most keys are.
+    Int(HashMap<Option<i64>, u32, BuildHasherDefault<Mix>>),
+    Any(HashMap<Key, u32>),
+}
+
+impl Numbers {
+    fn new(batches: &[RecordBatch], columns: &[usize]) -> Numbers {
+        let is_int = |batch: &RecordBatch| match columns {
+            [column] => *batch.column(*column).data_type() == DataType::Int64,
+            _ => false,
+        };
+        match batches.first().is_some_and(is_int) {
+            true => Numbers::Int(HashMap::default()),
+            false => Numbers::Any(HashMap::new()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Numbers::Int(numbers) => numbers.len(),
+            Numbers::Any(numbers) => numbers.len(),
+        }
+    }
+
+    /// Numbers the keys of a batch, new ones too.
+    fn extend(&mut self, batch: &RecordBatch, columns: &[usize], into: &mut Vec<u32>) {
+        match self {
+            Numbers::Int(numbers) => {
+                for key in ints(batch.column(columns[0])) {
+                    let fresh = numbers.len() as u32;
+                    into.push(*numbers.entry(key).or_insert(fresh));
+                }
+            }
+            Numbers::Any(numbers) => {
+                for key in keys_of(batch, columns) {
+                    let fresh = numbers.len() as u32;
+                    into.push(*numbers.entry(key).or_insert(fresh));
+                }
+            }
+        }
+    }
+
+    fn find(&self, batch: &RecordBatch, columns: &[usize], into: &mut Vec<u32>) {
+        let known = |number: Option<&u32>| number.copied().unwrap_or(NO_KEY);
+        match self {
+            Numbers::Int(numbers) if *batch.column(columns[0]).data_type() == DataType::Int64 => {
+                into.extend(ints(batch.column(columns[0])).map(|key| known(numbers.get(&key))));
+            }
+            // No key of another type equals an integer.
+            Numbers::Int(_) => into.extend((0..batch.num_rows()).map(|_| NO_KEY)),
+            Numbers::Any(numbers) => {
+                into.extend(keys_of(batch, columns).map(|key| known(numbers.get(&key))));
+            }
+        }
+    }
+}
+
+fn ints(array: &ArrayRef) -> impl Iterator<Item = Option<i64>> {
+    array.as_primitive::<Int64Type>().iter()
 }
 
 /// The key of each row by these columns.
@@ -33,95 +198,33 @@ pub(crate) fn keys_of(batch: &RecordBatch, columns: &[usize]) -> impl Iterator<I
     })
 }
 
-/// The id of a row, as a group of this kind keeps it.
-pub(crate) fn id_at(ids: &dyn Array, row: usize, kind: IdKind) -> Id {
-    match value_at(ids, row) {
-        Value::Int(id) => Id::Int(id),
-        Value::Text(text) => Id::of_text(kind, &text).unwrap_or(Id::Int(0)),
-        _ => Id::Int(0),
-    }
-}
+/// Hashes integers by a multiplication whose high half falls on the low one. History is the user's
+/// own: nobody picks keys that collide.
+#[derive(Default)]
+struct Mix(u64);
 
-impl Keys {
-    pub(crate) fn number(&self, key: &Key) -> Option<u32> {
-        self.numbers.get(key).copied()
-    }
-}
+/// An odd number without pattern: the fraction of the golden ratio in 64 bits.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-impl Keyed {
-    /// Evaluates a group on the history of its stream.
-    pub(crate) fn new(
-        group: &GroupDef,
-        stream: &Stream,
-        history: &RecordBatch,
-    ) -> Result<Keyed, EvalError> {
-        let passes = match &group.filter {
-            None => None,
-            Some(filter) => Some(filter.evaluate(history)?),
-        };
-        let passes =
-            |row: usize| passes.as_ref().is_none_or(|p| value_at(p, row) == Value::Bool(true));
-        let rows: Vec<u32> =
-            (0..history.num_rows() as u32).filter(|&r| passes(r as usize)).collect();
-        let times = history.column(stream.event_time).as_primitive::<TimestampMicrosecondType>();
-        let ids = history.column(stream.id);
-        let mut slots = Vec::with_capacity(group.slots.len());
-        for (slot, kind) in group.slots.iter().zip(&group.core.slots) {
-            let array = slot.evaluate(history)?;
-            let mut column = Column::with_capacity(kind, rows.len());
-            rows.iter().for_each(|&row| column.push(&value_at(&array, row as usize)));
-            slots.push(column);
-        }
-        let events = Events {
-            times: rows.iter().map(|&row| times.value(row as usize)).collect(),
-            ids: rows.iter().map(|&row| id_at(ids, row as usize, group.core.id)).collect(),
-            slots,
-        };
-        let mut numbers = HashMap::new();
-        let mut of_row = Vec::with_capacity(rows.len());
-        let mut wanted = rows.iter().peekable();
-        for (row, key) in keys_of(history, &group.keys).enumerate() {
-            if wanted.next_if(|&&next| next as usize == row).is_some() {
-                let fresh = numbers.len() as u32;
-                of_row.push(*numbers.entry(key).or_insert(fresh));
-            }
-        }
-        let (places, starts) = by_number(&of_row, numbers.len());
-        Ok(Keyed { keys: Keys { numbers }, events, places, starts })
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
     }
 
-    /// How many keys there are.
-    pub(crate) fn len(&self) -> u32 {
-        self.starts.len() as u32 - 1
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(u64::from(byte)));
     }
 
-    /// The events of a key, ordered and each id once, and whether any id was there twice.
-    pub(crate) fn of(&self, number: u32) -> (Events, bool) {
-        let (start, end) = (self.starts[number as usize], self.starts[number as usize + 1]);
-        let places = &self.places[start as usize..end as usize];
-        let (events, met) = self.events.gather(places).normalise();
-        (events, met.duplicates + met.conflicts > 0)
+    fn write_u64(&mut self, x: u64) {
+        let wide = u128::from(self.0 ^ x) * u128::from(GOLDEN);
+        self.0 = (wide >> 64) as u64 ^ wide as u64;
     }
 
-    /// The events of a key as they came: places in `events`.
-    pub(crate) fn places(&self, number: u32) -> &[u32] {
-        let (start, end) = (self.starts[number as usize], self.starts[number as usize + 1]);
-        &self.places[start as usize..end as usize]
+    fn write_i64(&mut self, x: i64) {
+        self.write_u64(x as u64);
     }
-}
 
-/// Places grouped by number, stable, and where each group starts.
-pub(crate) fn by_number(of: &[u32], numbers: usize) -> (Vec<u32>, Vec<u32>) {
-    let mut starts = vec![0u32; numbers + 1];
-    of.iter().for_each(|&n| starts[n as usize + 1] += 1);
-    for i in 0..numbers {
-        starts[i + 1] += starts[i];
+    fn write_isize(&mut self, x: isize) {
+        self.write_u64(x as u64);
     }
-    let mut next = starts.clone();
-    let mut places = vec![0u32; of.len()];
-    for (place, &n) in of.iter().enumerate() {
-        places[next[n as usize] as usize] = place as u32;
-        next[n as usize] += 1;
-    }
-    (places, starts)
 }

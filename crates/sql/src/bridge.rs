@@ -29,6 +29,22 @@ pub fn arrow_of(kind: &Kind) -> DataType {
     }
 }
 
+/// The SQL name of an Arrow type that a column or feature has.
+pub fn sql_type(ty: &DataType) -> String {
+    match ty {
+        DataType::Boolean => "BOOLEAN".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
+        DataType::Float64 => "DOUBLE".into(),
+        DataType::Utf8 => "VARCHAR".into(),
+        DataType::Timestamp(_, _) => "TIMESTAMP".into(),
+        DataType::Date32 => "DATE".into(),
+        DataType::List(item) => format!("{}[]", sql_type(item.data_type())),
+        // Row expressions have no other.
+        other => other.to_string(),
+    }
+}
+
 /// The kind that `core` keeps an Arrow type as; `None` for types that row expressions never have.
 pub fn kind_of(ty: &DataType) -> Option<Kind> {
     Some(match ty {

@@ -50,7 +50,7 @@ pub mod bridge;
 pub mod decode;
 pub mod schema;
 
-pub use bridge::{array_of, arrow_of, id_at, kind_of, value_at};
+pub use bridge::{array_of, arrow_of, id_at, kind_of, sql_type, value_at};
 pub use compile::compile;
 pub use definition::{Definitions, GroupDef, Lookup, Output, View};
 pub use digest::{ARITHMETIC_VERSION, Digest};

@@ -32,7 +32,8 @@ pub enum ColumnType {
     Date,
 }
 
-/// What a bare number means in a TIMESTAMP column; without a declared unit such a number is a bad event.
+/// What a bare number means in a TIMESTAMP column; without a declared unit such a number is a bad
+/// event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EpochUnit {
     /// Seconds since 1970.

@@ -1,8 +1,8 @@
 //! Places at which a test can end the process as a crash would. Without the feature `testing` they
 //! are nothing.
 
-/// Ends the process at once if the environment variable `TRUEUP_CRASH` names this place and how many
-/// times it is passed before: `compaction:3` survives three compactions.
+/// Ends the process at once if the environment variable `TRUEUP_CRASH` names this place and how
+/// many times it is passed before: `compaction:3` survives three compactions.
 #[cfg(feature = "testing")]
 pub fn point(place: &str) {
     use std::sync::OnceLock;

@@ -1,5 +1,5 @@
-//! Values as JSON, the one way in which answers, the log and files of this crate write them: what is
-//! written reads back to the same value by the decoding table.
+//! Values as JSON, the one way in which answers, the log and files of this crate write them: what
+//! is written reads back to the same value by the decoding table.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{

@@ -1,8 +1,9 @@
-//! The published features of the Fraud Detection Handbook (Le Borgne, Siblini, Lebichot, Bontempi, "Reproducible Machine
-//! Learning for Credit Card Fraud Detection", 2022), 575,755 rows, by one query of ours.
+//! The published features of the Fraud Detection Handbook (Le Borgne, Siblini, Lebichot, Bontempi,
+//! "Reproducible Machine Learning for Credit Card Fraud Detection", 2022), 575,755 rows, by one
+//! query of ours.
 //!
-//! The data is not in this repository. The test looks for it beside the checkout, or where `TRUEUP_HANDBOOK` says, and
-//! tells loudly where it has to skip.
+//! The data is not in this repository. The test looks for it beside the checkout, or where
+//! `TRUEUP_HANDBOOK` says, and tells loudly where it has to skip.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
@@ -11,11 +12,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use trueup_core::exact::{FloatSum, IntSum};
-use trueup_offline::{Options, read_parquet, train};
+use trueup_offline::{History, Options, UNWATCHED, train};
 use trueup_sql::{SourceFile, compile};
 
-/// Rows of customers with two transactions in one second: SQL's RANGE counts both for both, the published features only
-/// the one processed before.
+/// Rows of customers with two transactions in one second: SQL's RANGE counts both for both, the
+/// published features only the one processed before.
 const TIE_ROWS: usize = 7;
 /// What the published running sums may be off by.
 const AVERAGE_TOLERANCE: f64 = 1e-9;
@@ -50,13 +51,17 @@ fn trained(folder: &Path, amount: &str) -> RecordBatch {
     let file = SourceFile { name: "handbook.sql".into(), text };
     let definitions = compile(&[file]).unwrap_or_else(|e| panic!("{e}"));
     let stream = definitions.stream("transactions").unwrap();
-    let history = read_parquet(&folder.join("handbook-dev.parquet"), stream).unwrap();
-    let trained = train(&definitions, "handbook", &[history], &Options::default()).unwrap();
-    assert_eq!(trained.unknown, 0);
-    concat_batches(&trained.schema, &trained.batches).unwrap()
+    let path = folder.join("handbook-dev.parquet");
+    let history = History::read(stream, &path, UNWATCHED).unwrap();
+    let set = train(&definitions, "handbook", &[history], &Options::default()).unwrap();
+    let table = set.table().unwrap();
+    assert_eq!(table.unknown, []);
+    assert_eq!(set.counts().dead_letters.total(), 0);
+    table.columns
 }
 
-/// For each row, the exact mean of the customer's amounts in (t - days, t], by `sum` over a naive scan of its events.
+/// For each row, the exact mean of the customer's amounts in (t - days, t], by `sum` over a naive
+/// scan of its events.
 fn means(ours: &RecordBatch, days: i64, mean: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let column = |name: &str| ours.column_by_name(name).unwrap().clone();
     let customers = column("customer_id").as_primitive::<Int64Type>().values().to_vec();

@@ -4,7 +4,7 @@ use super::Failure;
 use super::common::{self, Output, SettingsArgs};
 use serde_json::{Value, json};
 use trueup_core::{Frame, Func, Keep};
-use trueup_sql::{Definitions, GroupDef};
+use trueup_sql::{Definitions, GroupDef, sql_type};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -47,7 +47,7 @@ fn print(definitions: &Definitions) {
         let stream = &definitions.streams[view.stream].name;
         println!("view {} of {stream}  {}", view.name, view.digest.short());
         for output in &view.outputs {
-            println!("  {} {}", output.name, output.ty);
+            println!("  {} {}", output.name, sql_type(&output.ty));
         }
     }
 }
@@ -133,27 +133,34 @@ fn written(frame: Frame) -> String {
     }
 }
 
-/// A span of time in the largest unit that keeps it whole.
+/// A span of time as its two largest parts: `91 days 5 min`; the rest is left out.
 fn span(us: i64) -> String {
-    const UNITS: [(&str, i64); 5] = [
+    const UNITS: [(&str, i64); 6] = [
         ("days", 86_400_000_000),
         ("h", 3_600_000_000),
         ("min", 60_000_000),
         ("s", 1_000_000),
         ("ms", 1_000),
+        ("us", 1),
     ];
-    let unit = UNITS.iter().find(|(_, length)| us != 0 && us % length == 0);
-    match unit {
-        Some(("days", length)) if us == *length => "1 day".to_string(),
-        Some((name, length)) => format!("{} {name}", us / length),
-        None => format!("{us} us"),
+    let mut rest = us;
+    let mut parts = Vec::new();
+    for (name, length) in UNITS {
+        let count = rest / length;
+        rest %= length;
+        if count > 0 && parts.len() < 2 {
+            let name = if count == 1 && name == "days" { "day" } else { name };
+            parts.push(format!("{count} {name}"));
+        }
     }
+    if parts.is_empty() { "0 s".to_string() } else { parts.join(" ") }
 }
 
 fn document(definitions: &Definitions) -> Value {
     let streams = definitions.streams.iter().map(|stream| {
         let columns = stream.columns.iter().map(|column| {
-            json!({ "name": column.name, "type": column.ty.to_string(), "not_null": column.not_null })
+            let ty = column.ty.to_string();
+            json!({ "name": column.name, "type": ty, "not_null": column.not_null })
         });
         json!({ "stream": stream.name, "columns": columns.collect::<Vec<_>>() })
     });
@@ -173,7 +180,7 @@ fn document(definitions: &Definitions) -> Value {
         let columns = view
             .outputs
             .iter()
-            .map(|output| json!({ "name": output.name, "type": output.ty.to_string() }));
+            .map(|output| json!({ "name": output.name, "type": sql_type(&output.ty) }));
         json!({
             "view": view.name,
             "digest": view.digest.to_string(),

@@ -91,6 +91,11 @@ pub(super) struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// Whether the command line, or TRUEUP_URL, names one.
+    pub(super) fn is_named(&self) -> bool {
+        self.url.is_some()
+    }
+
     /// A client of that server.
     pub(super) fn client(
         &self,

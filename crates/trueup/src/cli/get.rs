@@ -1,4 +1,5 @@
-//! `trueup get`: one row of a view from a server, with statuses, sources, freshness and stage times.
+//! `trueup get`: one row of a view from a server, with statuses, sources, freshness and stage
+//! times.
 
 use super::Failure;
 use super::common::{self, Output, ServerArgs, SettingsArgs};

@@ -14,7 +14,7 @@ pub(super) struct Args {
 
 /// The settings file of a new project.
 const SETTINGS: &str = "\
-# Settings of all environments; [env.NAME] goes before them, TRUEUP_ variables and flags before that.
+# Settings of all environments; those of [env.NAME], TRUEUP_ variables and flags go before them.
 definitions = \"definitions\"        # a file of SQL, or a folder of them
 max_staleness = \"10s\"              # older values are marked STALE
 

@@ -1,25 +1,34 @@
 //! `trueup train`: a view's rows over a history, to a file.
 
 use super::Failure;
-use super::common::{self, SettingsArgs};
+use super::common::{self, Output, ServerArgs, SettingsArgs};
+use super::progress::bar;
+use crate::settings::Settings;
 use std::path::PathBuf;
-use trueup_offline::{Format, History, Manifest, Options, read_parquet, train, write};
+use trueup_offline::{Format, History, Options, Phase, Progress, RequestRows, train, write};
 use trueup_sql::Definitions;
+
+mod log;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The view whose rows are wanted
     view: String,
-    /// A stream's events as Parquet: PATH for the view's own stream, or STREAM=PATH; may be given
-    /// several times
-    #[arg(long, required = true)]
+    /// The events: PATH for the view's own stream, or STREAM=PATH; a file or a folder of Parquet,
+    /// CSV or JSON lines; may be given several times. `log` takes all streams from the log
+    #[arg(long, required = true, value_name = "PATH")]
     history: Vec<String>,
-    /// Request rows as Parquet; without them the rows are the history's own events
-    #[arg(long)]
+    /// Request rows, in the same formats; without them the rows are the history's own events
+    #[arg(long, value_name = "PATH")]
     rows: Option<PathBuf>,
     /// Where to write: a name that ends in .parquet, .arrow or .csv
-    #[arg(long)]
+    #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// How to print what was written
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    server: ServerArgs,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -35,28 +44,67 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let names: Vec<&str> = definitions.views.iter().map(|v| v.name.as_str()).collect();
         format!("error: there is no view {}; there are: {}", args.view, names.join(", "))
     })?;
-    let own = &definitions.streams[view.stream];
-    let histories = args.history.iter().map(|said| history(&definitions, &own.name, said));
-    let histories = histories.collect::<Result<Vec<_>, _>>()?;
-    let rows = match &args.rows {
-        Some(path) => Some(read_parquet(path, own)?.events),
-        None => None,
+    let failed = |error: trueup_offline::OfflineError| format!("error: {error}");
+    let bar = bar(Some(1), "training");
+    let watch = |progress: Progress| {
+        bar.set_message(phase(progress.phase));
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
     };
-    let trained = train(&definitions, &args.view, &histories, &Options { rows })?;
-    let manifest = Manifest::new(view, &trained, &args.history);
-    let beside = write(&args.out, format, &trained, &manifest)?;
-    let rows: usize = trained.batches.iter().map(|batch| batch.num_rows()).sum();
-    eprintln!("{rows} rows to {}, manifest in {}", args.out.display(), beside.display());
-    if trained.unknown > 0 {
-        eprintln!("{} cells are NULL because their value is unknown", trained.unknown);
+    let own = &definitions.streams[view.stream];
+    let mut histories = Vec::new();
+    for said in &args.history {
+        histories.extend(history(args, &settings, &definitions, &own.name, said, &watch)?);
+    }
+    let rows = args.rows.as_ref().map(|path| RequestRows::read(own, path, &watch));
+    let rows = rows.transpose().map_err(failed)?;
+    let options = Options { rows: rows.as_ref(), watch: &watch, ..Options::default() };
+    let set = train(&definitions, &args.view, &histories, &options).map_err(failed)?;
+    let written = write(&args.out, format, &set).map_err(failed)?;
+    bar.finish_and_clear();
+    let rows = set.counts().rows;
+    let dead = set.counts().dead_letters.total();
+    let unknown = written.manifest.unknown_cells();
+    if dead > 0 {
+        eprintln!("{dead} events left out, as the pipeline would; the manifest says which");
+    }
+    if unknown > 0 {
+        eprintln!("{unknown} cells are NULL because their value is unknown");
+    }
+    match args.output {
+        Output::Json => println!("{}", written.manifest.json()),
+        Output::Text => {
+            let (out, manifest) = (args.out.display(), written.manifest_path.display());
+            println!("{rows} rows in {out}, what they are made of in {manifest}");
+        }
     }
     Ok(())
 }
 
-fn history(definitions: &Definitions, own: &str, said: &str) -> Result<History, Failure> {
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Read => "reading bytes",
+        Phase::Answer => "answering",
+        Phase::Write => "writing rows",
+    }
+}
+
+/// The histories that one `--history` names.
+fn history(
+    args: &Args,
+    settings: &Settings,
+    definitions: &Definitions,
+    own: &str,
+    said: &str,
+    watch: &(dyn Fn(Progress) + Sync),
+) -> Result<Vec<History>, Failure> {
+    if said == "log" {
+        return log::histories(args, settings, definitions);
+    }
     let (name, path) = said.split_once('=').unwrap_or((own, said));
     let stream = definitions.stream(name).ok_or_else(|| {
         format!("error: --history {said}: there is no stream {name} in the definitions")
     })?;
-    Ok(read_parquet(path.as_ref(), stream)?)
+    let read = History::read(stream, path.as_ref(), watch);
+    Ok(vec![read.map_err(|error| format!("error: {error}"))?])
 }

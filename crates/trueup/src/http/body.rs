@@ -5,9 +5,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
 use std::time::Duration;
 
-/// How long a caller may take to send a body: a slow sender holds one of a bounded number of places.
+/// How long a caller may take to send a body: a slow sender holds one of a bounded number of
+/// places.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The media types that events and rows come in.
@@ -70,11 +72,16 @@ pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, 
     }
 }
 
-/// The problem of a body that is not the JSON that the route takes.
-pub(super) fn not_json(error: &serde_json::Error) -> Problem {
-    Problem::bad_request(error.to_string()).at(format!(
-        "body, line {}, column {}",
-        error.line(),
-        error.column()
-    ))
+/// A body that is one JSON object of the route's members; `form` shows what to send.
+pub(super) fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8], form: &str) -> Result<T, Problem> {
+    let remedy = || format!("send {form}");
+    // An array would pass for an object whose members stand in order.
+    if bytes.trim_ascii_start().first().is_some_and(|&first| first != b'{') {
+        return Err(Problem::bad_request("the body is no JSON object").at("body").remedy(remedy()));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        Problem::bad_request(error.to_string())
+            .at(format!("body, line {}, column {}", error.line(), error.column()))
+            .remedy(remedy())
+    })
 }

@@ -67,9 +67,8 @@ pub(super) async fn push(
     let rows: Vec<&[u8]> = match media {
         Media::JsonLines => lines(&bytes),
         Media::Json => {
-            let parsed: EventsBody<'_> = serde_json::from_slice(&bytes).map_err(|error| {
-                body::not_json(&error).remedy("send {\"events\": [{...}, ...]}, or JSON lines")
-            })?;
+            let form = "{\"events\": [{...}, ...]}, or JSON lines";
+            let parsed: EventsBody<'_> = body::object(&bytes, form)?;
             parsed.events.iter().map(|event| event.get().as_bytes()).collect()
         }
     };

@@ -70,9 +70,8 @@ async fn answer(
     bytes: &Bytes,
     began: Instant,
 ) -> Result<Response, Problem> {
-    let body: FeaturesBody<'_> = serde_json::from_slice(bytes).map_err(|error| {
-        body::not_json(&error).remedy("send {\"rows\": [{...}]} or {\"keys\": [{...}]}")
-    })?;
+    let form = "{\"rows\": [{...}]} or {\"keys\": [{...}]}";
+    let body: FeaturesBody<'_> = body::object(bytes, form)?;
     let deadline_ms = body.deadline_ms.unwrap_or(DEFAULT_DEADLINE_MS);
     if !(1..=MAX_DEADLINE_MS).contains(&deadline_ms) {
         return Err(Problem::bad_request(format!("deadline_ms is {deadline_ms}"))

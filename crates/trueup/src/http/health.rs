@@ -1,5 +1,5 @@
-//! `/livez`, `/readyz` and `/v1/status`: whether the process is there, whether it can answer, and how
-//! far each stream is.
+//! `/livez`, `/readyz` and `/v1/status`: whether the process is there, whether it can answer, and
+//! how far each stream is.
 
 use super::App;
 use axum::extract::State;
@@ -40,7 +40,11 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
         return (status, if ready { "ready\n" } else { "not ready; see /readyz?verbose\n" })
             .into_response();
     }
-    let part = |part: &Part| json!({ "part": part.name, "ready": part.trouble.is_none(), "trouble": part.trouble });
+    let part = |part: &Part| {
+        json!({
+            "part": part.name, "ready": part.trouble.is_none(), "trouble": part.trouble,
+        })
+    };
     let body = json!({ "ready": ready, "parts": parts.iter().map(part).collect::<Vec<Value>>() });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

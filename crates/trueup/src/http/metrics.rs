@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Upper bounds of the stages' histograms, seconds: a microsecond to a second, two a decade and more
-/// around the milliseconds that a payment notices.
+/// Upper bounds of the stages' histograms, seconds: a microsecond to a second, two a decade and
+/// more around the milliseconds that a payment notices.
 const BOUNDS_S: [f64; 16] =
     [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 3e-1, 1.0];
 

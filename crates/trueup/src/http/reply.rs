@@ -1,8 +1,8 @@
 //! The body of an answer, written straight into bytes.
 //!
 //! ```text
-//! {"view", "digest", "rows": [{"features": {…}, "status", "statuses"?, "reasons"?, "sources", "as_of",
-//!   "event_time"? (the server's clock), "explain"?}], "timing_us": {"parse", "store", …}}
+//! {"view", "digest", "rows": [{"features": {…}, "status", "statuses"?, "reasons"?, "sources",
+//!   "as_of", "event_time"? (the server's clock), "explain"?}], "timing_us": {"parse", "store", …}}
 //! ```
 
 use super::App;

@@ -6,7 +6,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use trueup_sql::View;
+use trueup_sql::{View, sql_type};
 
 pub(super) async fn views(State(app): State<Arc<App>>) -> Response {
     let views = app.catalog().definitions().views.iter().map(|view| about(&app, view));
@@ -26,7 +26,7 @@ fn about(app: &App, view: &View) -> Value {
     let columns = view
         .outputs
         .iter()
-        .map(|output| json!({ "name": output.name, "type": output.ty.to_string() }));
+        .map(|output| json!({ "name": output.name, "type": sql_type(&output.ty) }));
     let row = stream.columns.iter().map(|column| {
         json!({ "name": column.name, "type": column.ty.to_string(), "not_null": column.not_null })
     });

@@ -7,8 +7,8 @@ use arrow::datatypes::TimestampMicrosecondType;
 use trueup_sql::Stream;
 use trueup_sql::decode::print::Timestamp;
 
-/// Why the event in a row is a dead letter, and the column at fault; `None` if it may enter. The log
-/// took it at `log_us`, microseconds since 1970.
+/// Why the event in a row is a dead letter, and the column at fault; `None` if it may enter. The
+/// log took it at `log_us`, microseconds since 1970.
 pub(super) fn refusal(
     part: &StreamPart,
     batch: &RecordBatch,

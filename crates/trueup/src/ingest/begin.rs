@@ -1,9 +1,9 @@
 //! Where a worker begins: the store's checkpoints held against what the log has.
 //!
-//! Positions count records from 1, so a checkpoint's offset is the number of records that are in the
-//! state, and 0 says that the pipeline stands at the beginning of the log. The source number comes
-//! from the log's birth: a log that was made anew brings other positions, and what was applied from
-//! the old one is recognised as another's.
+//! Positions count records from 1, so a checkpoint's offset is the number of records that are in
+//! the state, and 0 says that the pipeline stands at the beginning of the log. The source number
+//! comes from the log's birth: a log that was made anew brings other positions, and what was
+//! applied from the old one is recognised as another's.
 
 use super::IngestError;
 use crate::catalog::{Catalog, StreamPart};

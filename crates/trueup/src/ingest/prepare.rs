@@ -1,8 +1,9 @@
 //! Events to records: expressions evaluated on a batch, keys and bytes made for each group.
 
 use crate::catalog::{Catalog, StreamPart};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
+};
 use std::ops::Range;
 use trueup_core::{Event, Key, Position, record};
 use trueup_sql::{EvalError, GroupDef, RowExpr, id_at, value_at};
@@ -54,10 +55,13 @@ pub fn prepare(
     let mut out = Prepared::default();
     for &group in &part.groups {
         let definition = catalog.group(group);
-        let evaluated = Evaluated::new(definition, batch, &mut out.refused);
-        for (row, position) in positions.iter().enumerate() {
-            if evaluated.enters(row) && wanted(group, *position) {
-                out.add(group, definition, part, batch, &evaluated, row, *position);
+        let evaluated = Evaluated::new(definition, part, batch, &mut out.refused);
+        for (row, &position) in positions.iter().enumerate() {
+            if evaluated.enters(row) && wanted(group, position) {
+                let (key, event) = evaluated.event(row);
+                if let Err(reason) = out.add(group, &key, &event, position) {
+                    out.refused.push((row, format!("group {}: {reason}", definition.name)));
+                }
             }
         }
     }
@@ -65,15 +69,24 @@ pub fn prepare(
 }
 
 /// A group's expressions on a batch.
-struct Evaluated {
+struct Evaluated<'a> {
+    group: &'a GroupDef,
+    keys: Vec<&'a ArrayRef>,
+    times: &'a TimestampMicrosecondArray,
+    ids: &'a ArrayRef,
     passes: Option<BooleanArray>,
     /// Rows on which an expression has no value, ascending.
     without: Vec<usize>,
     slots: Vec<ArrayRef>,
 }
 
-impl Evaluated {
-    fn new(group: &GroupDef, batch: &RecordBatch, refused: &mut Vec<(usize, String)>) -> Evaluated {
+impl<'a> Evaluated<'a> {
+    fn new(
+        group: &'a GroupDef,
+        part: &StreamPart,
+        batch: &'a RecordBatch,
+        refused: &mut Vec<(usize, String)>,
+    ) -> Evaluated<'a> {
         let mut without = Vec::new();
         let mut evaluate = |expr: &RowExpr| {
             let (values, failed) = expr.evaluate_each(batch);
@@ -87,48 +100,52 @@ impl Evaluated {
         let passes = group.filter.as_ref().map(|filter| evaluate(filter).as_boolean().clone());
         let slots = group.slots.iter().map(&mut evaluate).collect();
         without.sort_unstable();
-        Evaluated { passes, without, slots }
+        Evaluated {
+            group,
+            keys: group.keys.iter().map(|&column| batch.column(column)).collect(),
+            times: batch.column(part.stream.event_time).as_primitive(),
+            ids: batch.column(part.stream.id),
+            passes,
+            without,
+            slots,
+        }
     }
 
     fn enters(&self, row: usize) -> bool {
         let passes = self.passes.as_ref().is_none_or(|p| p.is_valid(row) && p.value(row));
         passes && self.without.binary_search(&row).is_err()
     }
+
+    fn event(&self, row: usize) -> (Key, Event) {
+        let values: Vec<_> = self.keys.iter().map(|column| value_at(column, row)).collect();
+        let event = Event {
+            time: self.times.value(row),
+            id: id_at(self.ids, row, self.group.core.id),
+            slots: self.slots.iter().map(|slot| value_at(slot, row)).collect(),
+        };
+        (Key::of(&values), event)
+    }
 }
 
 impl Prepared {
-    #[expect(clippy::too_many_arguments, reason = "one row of one group, taken apart once")]
+    /// Adds a record; refuses one that no store takes.
     fn add(
         &mut self,
         group: usize,
-        definition: &GroupDef,
-        part: &StreamPart,
-        batch: &RecordBatch,
-        evaluated: &Evaluated,
-        row: usize,
+        key: &Key,
+        event: &Event,
         position: Position,
-    ) {
-        let values: Vec<_> =
-            definition.keys.iter().map(|&column| value_at(batch.column(column), row)).collect();
-        let key = Key::of(&values);
-        let times = batch.column(part.stream.event_time);
-        let event = Event {
-            time: times.as_primitive::<TimestampMicrosecondType>().value(row),
-            id: id_at(batch.column(part.stream.id), row, definition.core.id),
-            slots: evaluated.slots.iter().map(|slot| value_at(slot, row)).collect(),
-        };
+    ) -> Result<(), String> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.bytes());
         let middle = self.bytes.len();
-        record(key.bytes(), &event, Some(position), &mut self.bytes);
+        record(key.bytes(), event, Some(position), &mut self.bytes);
         let end = self.bytes.len();
         if end - middle > MAX_RECORD_BYTES {
-            let bytes = end - middle;
             self.bytes.truncate(start);
-            let group = &definition.name;
-            let reason = format!("group {group}: a record of {bytes} bytes is above the bound");
-            return self.refused.push((row, reason));
+            return Err(format!("a record of {} bytes is above the bound", end - middle));
         }
         self.entries.push(Entry { group, key: start..middle, record: middle..end });
+        Ok(())
     }
 }

@@ -65,8 +65,8 @@ impl Pusher {
     /// when they are on disk.
     ///
     /// # Errors
-    /// Those of the log: nothing of the call is acknowledged then, though some of it may be found in
-    /// the log later, and sending it again is harmless.
+    /// Those of the log: nothing of the call is acknowledged then, though some of it may be found
+    /// in the log later, and sending it again is harmless.
     pub async fn push(&self, stream: usize, rows: &[&[u8]]) -> Result<Pushed, StoreError> {
         let part = &self.catalog.streams()[stream];
         let name = &part.stream.name;

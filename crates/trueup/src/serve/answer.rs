@@ -1,5 +1,5 @@
-//! The answer of a view for the rows of a request: look-ups, one read of the store, the select list,
-//! and the status of every column.
+//! The answer of a view for the rows of a request: look-ups, one read of the store, the select
+//! list, and the status of every column.
 
 use super::features::{Found, FoundRow, KeyAsk, Lens, keys, stale_reason};
 use super::request::Request;
@@ -31,8 +31,8 @@ pub struct Serving {
 /// The answer to a request.
 #[derive(Debug)]
 pub struct Answered {
-    /// The view's columns that were asked for, by their place in [`View::outputs`], with a value for
-    /// every row.
+    /// The view's columns that were asked for, by their place in [`View::outputs`], with a value
+    /// for every row.
     pub columns: Vec<(usize, ArrayRef)>,
     /// One for each row of the request.
     pub rows: Vec<RowAnswer>,
@@ -49,8 +49,8 @@ pub struct RowAnswer {
     pub statuses: Vec<(Status, Option<String>)>,
     /// By the names of the key's columns, where its state came from.
     pub keys: BTreeMap<String, KeyAnswer>,
-    /// The look-ups that were used, by their place in [`View::lookups`], with what the store knew of
-    /// their groups.
+    /// The look-ups that were used, by their place in [`View::lookups`], with what the store knew
+    /// of their groups.
     pub lookups: Vec<(usize, Option<Arc<Meta>>)>,
 }
 
@@ -256,7 +256,8 @@ fn is_in(in_view: &Result<bool, String>) -> bool {
     *in_view == Ok(true)
 }
 
-/// Which rows the view's WHERE keeps, or why that cannot be told; a look-up has no row to leave out.
+/// Which rows the view's WHERE keeps, or why that cannot be told; a look-up has no row to leave
+/// out.
 fn in_view(view: &View, request: &Request) -> Vec<Result<bool, String>> {
     let rows = request.at.len();
     let Some(filter) = view.filter.as_ref().filter(|_| !request.is_lookup()) else {
@@ -317,7 +318,8 @@ fn judge(
     empty.then_some((Status::NotFound, None))
 }
 
-/// Whether a look-up gives too little for this output: it needs the row, or a key that is not given.
+/// Whether a look-up gives too little for this output: it needs the row, or a key that is not
+/// given.
 fn lacks_row(wanted: &Wanted<'_>, request: &Request, output: &Output, row: usize) -> bool {
     let keys = output.features.iter().filter_map(|&feature| wanted.view.feature(feature));
     let keys = keys.flat_map(|(lookup, _)| &wanted.view.lookups[lookup].keys);

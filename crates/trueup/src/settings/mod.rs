@@ -1,8 +1,8 @@
-//! Settings: one file `trueup.toml` with environments, overridden by `TRUEUP_…` variables and then by
-//! flags of the same names.
+//! Settings: one file `trueup.toml` with environments, overridden by `TRUEUP_…` variables and then
+//! by flags of the same names.
 //!
-//! Two steps: [`raw`] is what is written, in any mixture; [`Settings`] is what follows from it, with
-//! every option settled and every impossible combination refused with its place and remedy.
+//! Two steps: [`raw`] is what is written, in any mixture; [`Settings`] is what follows from it,
+//! with every option settled and every impossible combination refused with its place and remedy.
 
 mod raw;
 mod text;
@@ -131,11 +131,15 @@ impl Settings {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, SettingsError> {
         let raw = Raw::gather(flags, variable)?;
-        let definitions = raw.need("definitions", |layer| layer.definitions.as_ref(), || {
-            "give --definitions PATH, or write definitions = \"PATH\" in trueup.toml (`trueup init` \
-             makes both)"
-                .to_string()
-        })?;
+        let definitions = raw.need(
+            "definitions",
+            |layer| layer.definitions.as_ref(),
+            || {
+                "give --definitions PATH, or write definitions = \"PATH\" in trueup.toml \
+             (`trueup init` makes both)"
+                    .to_string()
+            },
+        )?;
         let production = raw.environment == PRODUCTION;
         let store = match raw.find(|layer| layer.store.as_ref()) {
             Some((place, said)) => {

@@ -186,7 +186,8 @@ async fn a_compressed_body_cannot_grow_on_us() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_events_are_dead_letters_and_the_good_ones_beside_them_are_kept() {
     let server = Server::start(options(SQL)).await;
-    let long = json!({ "id": 3, "at": "2026-11-24T09:59:00Z", "card": 1, "merchant": "x".repeat(100_000) });
+    let at = "2026-11-24T09:59:00Z";
+    let long = json!({ "id": 3, "at": at, "card": 1, "merchant": "x".repeat(100_000) });
     let events = json!([
         payment(1, 60, "1.00"),
         { "id": 2, "at": "2026-11-24T09:59:00Z", "card": "x" },

@@ -1,0 +1,170 @@
+//! Files of rows: one, or a folder of them in the order of their names; decoded by the one table.
+
+use crate::dead::Place;
+use crate::error::OfflineError;
+use crate::progress::{Meter, Phase, Watch};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use trueup_sql::decode::{DecodeError, Decoded, Decoder};
+
+/// Rows of a Parquet file read at a time: large enough for columns to pay, a few megabytes.
+const BATCH_ROWS: usize = 65_536;
+
+/// What is read, by the ending of the name.
+const ENDINGS: &str = ".parquet, .csv, .json, .jsonl or .ndjson";
+
+/// Behind the name of a training set, the name of its manifest.
+pub(crate) const MANIFEST_ENDING: &str = ".manifest.json";
+
+#[derive(Clone, Copy)]
+enum Format {
+    Parquet,
+    Csv,
+    JsonLines,
+}
+
+/// Rows of a file, decoded.
+pub(crate) struct Rows {
+    /// The file's name.
+    pub(crate) source: Arc<str>,
+    pub(crate) decoded: Decoded,
+    /// Numbers of rows are those of lines.
+    pub(crate) lines: bool,
+    /// To add to the numbers of rows.
+    pub(crate) before: u64,
+}
+
+impl Rows {
+    /// Where the row stands that the decoder calls number `index`.
+    pub(crate) fn place(&self, index: usize) -> Place {
+        place(self.lines, self.before, index)
+    }
+}
+
+/// Where the row stands that a decoder calls number `index`.
+pub(crate) fn place(lines: bool, before: u64, index: usize) -> Place {
+    match lines {
+        true => Place::Line(before + index as u64 + 1),
+        false => Place::Row(before + index as u64),
+    }
+}
+
+/// Reads a file, or those of a folder, handing on a few megabytes of rows at a time.
+pub(crate) fn read(
+    path: &Path,
+    decoder: &Decoder,
+    watch: Watch<'_>,
+    mut each: impl FnMut(Rows) -> Result<(), OfflineError>,
+) -> Result<(), OfflineError> {
+    let mut files = Vec::new();
+    for (path, format) in files_of(path)? {
+        let file = File::open(&path).map_err(|e| OfflineError::file(&path, e))?;
+        let bytes = file.metadata().map_err(|e| OfflineError::file(&path, e))?.len();
+        files.push((path, format, file, bytes));
+    }
+    let meter = Meter::new(watch, Phase::Read, files.iter().map(|(.., bytes)| bytes).sum());
+    for (path, format, file, bytes) in files {
+        let source: Arc<str> = path.display().to_string().into();
+        let failed = |e: DecodeError| OfflineError::file(&path, e);
+        let text = Counted { file: &file, meter: &meter };
+        let mut lines = |decoded: Result<Decoded, DecodeError>| {
+            let (decoded, source) = (decoded.map_err(failed)?, source.clone());
+            each(Rows { source, decoded, lines: true, before: 0 })
+        };
+        match format {
+            Format::Csv => decoder.csv_reader(text).map_err(failed)?.try_for_each(&mut lines)?,
+            Format::JsonLines => {
+                decoder.json_reader(text).map_err(failed)?.try_for_each(&mut lines)?;
+            }
+            Format::Parquet => {
+                parquet(&path, file, decoder, &mut each)?;
+                meter.add(bytes);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn parquet(
+    path: &Path,
+    file: File,
+    decoder: &Decoder,
+    each: &mut impl FnMut(Rows) -> Result<(), OfflineError>,
+) -> Result<(), OfflineError> {
+    let failed = |e: parquet::errors::ParquetError| OfflineError::file(path, e);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
+    let stream = decoder.stream();
+    let fields = builder.schema().fields().iter().enumerate();
+    let declared = fields.filter(|(_, field)| stream.column(field.name()).is_some());
+    let declared: Vec<usize> = declared.map(|(root, _)| root).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), declared);
+    let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+    let source: Arc<str> = path.display().to_string().into();
+    let mut before = 0;
+    for batch in builder.build().map_err(failed)? {
+        let batch = batch.map_err(|e| OfflineError::file(path, e))?;
+        let decoded = decoder.arrow(&batch).map_err(|e| OfflineError::file(path, e))?;
+        each(Rows { source: source.clone(), decoded, lines: false, before })?;
+        before += batch.num_rows() as u64;
+    }
+    Ok(())
+}
+
+/// The files at `path` with their formats, in the order of their names.
+fn files_of(path: &Path) -> Result<Vec<(PathBuf, Format)>, OfflineError> {
+    let failed = |e: std::io::Error| OfflineError::file(path, e);
+    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return Ok(vec![(path.to_path_buf(), format_of(path)?)]);
+    }
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // What begins so is a tool's own: markers, checksums, files that are still being written.
+        let hidden = name.starts_with(['.', '_']);
+        if !hidden && !name.ends_with(MANIFEST_ENDING) {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    if paths.is_empty() {
+        let reason = format!("the folder is empty; put files that end in {ENDINGS} there");
+        return Err(OfflineError::file(path, reason));
+    }
+    paths.into_iter().map(|path| format_of(&path).map(|format| (path, format))).collect()
+}
+
+fn format_of(path: &Path) -> Result<Format, OfflineError> {
+    if path.is_dir() {
+        return Err(OfflineError::file(path, "is a folder in a folder; name it by itself"));
+    }
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("parquet") => Ok(Format::Parquet),
+        Some("csv") => Ok(Format::Csv),
+        Some("json" | "jsonl" | "ndjson") => Ok(Format::JsonLines),
+        _ => {
+            let reason = format!(
+                "its ending does not say what it is; rename it to end in {ENDINGS}, or move it away"
+            );
+            Err(OfflineError::file(path, reason))
+        }
+    }
+}
+
+/// A file that tells how much of it has been read.
+struct Counted<'a> {
+    file: &'a File,
+    meter: &'a Meter<'a>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.meter.add(n as u64);
+        Ok(n)
+    }
+}
