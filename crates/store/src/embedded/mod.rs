@@ -199,12 +199,13 @@ impl EmbeddedStore {
         let filed = self.engine.write(Durability::Buffered, |txn, stand| {
             let rows = self.rows_within(txn, stand)?;
             file_rows(txn, &rows)?;
-            Ok(rows.sequence)
+            Ok((rows.incarnation, rows.sequence))
         })?;
         let mut overlay = self.exclusive();
-        overlay.clear();
-        if overlay.sequence != filed {
-            // Another writer came between: what it said is in the journal.
+        if (overlay.incarnation, overlay.sequence) == filed {
+            overlay.clear();
+        } else {
+            // Another writer came between, or the file was opened again: the journal knows.
             overlay.incarnation = None;
         }
         Ok(())
