@@ -16,6 +16,8 @@ const BASE: &[u8] = &[7; 2800];
 const TAIL: &[u8] = &[8; 200];
 /// One event as a group needs it.
 const RECORD: &[u8] = &[9; 25];
+/// One as a demo's group needs it, with an id, a position and some columns.
+const REPLAYED: &[u8] = &[9; 60];
 /// An event as it is pushed.
 const EVENT: &[u8] = &[b'e'; 150];
 
@@ -106,6 +108,81 @@ fn append_batch_embedded(bencher: Bencher<'_, '_>, events: u64) {
             block_on(store.sync()).expect("it syncs");
         }
     });
+}
+
+/// A replay into an empty store as the pipeline does it: batches of so many events, each to a key of
+/// four groups, and a compaction of every key whose tail has outgrown its bound. Records a second,
+/// compactions included; the first batches find small rows, the last ones find full ones.
+#[divan::bench(args = [1024, 4096, 16_384], sample_count = 1, sample_size = 1)]
+fn replay_embedded(bencher: Bencher<'_, '_>, events: u64) {
+    const EVENTS: u64 = 400_000;
+    const GROUPS: u8 = 4;
+    let batches = EVENTS / events;
+    let records = batches * events * u64::from(GROUPS);
+    bencher.counter(ItemsCount::new(records)).bench_local(|| {
+        let dir = TempDir::new().expect("a directory");
+        let store = EmbeddedStore::open(dir.path(), Options::STATE).expect("it opens");
+        for nth in 0..batches {
+            replay_batch(&store, nth, events, GROUPS);
+        }
+        block_on(store.sync()).expect("it syncs");
+    });
+}
+
+/// Tails above this are folded.
+const TAIL_BYTES: usize = 1 << 10;
+
+fn replay_batch(store: &EmbeddedStore, nth: u64, events: u64, groups: u8) {
+    let under = block_on(store.look(&[])).expect("it answers").stand;
+    let offsets = nth * events..(nth + 1) * events;
+    // Each group has keys of its own; the multiplier mixes which of them an event meets.
+    let keys: Vec<_> = offsets
+        .flat_map(|offset| (1..=groups).map(move |group| (group, offset)))
+        .map(|(group, offset)| {
+            let mixed = offset.wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(u32::from(group));
+            (group, key(mixed >> 8))
+        })
+        .collect();
+    let at = |(group, key): &'_ (u8, [u8; 8])| -> (Space, [u8; 8]) { (space(*group), *key) };
+    let places: Vec<_> = keys.iter().map(at).collect();
+    let appends: Vec<_> = places
+        .iter()
+        .map(|(space, key)| Append { at: At { space: *space, key }, record: REPLAYED })
+        .collect();
+    let said = Checkpoint { source: 0, partition: 0, offset: (nth + 1) * events, fresh_us: 0 };
+    let checkpoints: Vec<_> = (1..=groups).map(|group| (space(group), said)).collect();
+    let batch = Batch { appends: &appends, checkpoints: &checkpoints, ..Batch::under(under) };
+    let grown = block_on(store.append(&batch)).expect("it appends");
+    let mut large: Vec<At<'_>> = appends
+        .iter()
+        .zip(&grown)
+        .filter(|(_, grown)| grown.tail_len > TAIL_BYTES)
+        .map(|(append, _)| append.at)
+        .collect();
+    large.sort_unstable();
+    large.dedup();
+    let reads = block_on(store.get(&large)).expect("it answers");
+    // A folded event takes a fifth of its record.
+    let bases: Vec<Vec<u8>> = reads
+        .iter()
+        .map(|read| {
+            let value = read.value.as_ref().expect("it was appended to");
+            vec![7; value.base().len() + value.tail().len() / 5]
+        })
+        .collect();
+    let swaps: Vec<_> = large
+        .iter()
+        .zip(&reads)
+        .zip(&bases)
+        .map(|((at, read), base)| Swap {
+            epoch: under.epoch,
+            at: *at,
+            replaced: read.value.as_ref().expect("it was appended to"),
+            base,
+            kept: &[],
+        })
+        .collect();
+    block_on(store.swap(&swaps)).expect("it swaps");
 }
 
 /// Compactions per second, in lots of 100 keys.

@@ -102,7 +102,7 @@ impl<'a> Bin<'a> {
                 return Some(());
             }
         };
-        let _: (i64, u64) = (input.i64()?, input.u64()?);
+        let _head = (input.i64()?, input.u64()?);
         for (m, measure) in plan.measures.iter().enumerate() {
             if needed[m] {
                 each(m, &Partial::read(&plan.group, measure, &mut input)?);

@@ -1,27 +1,31 @@
 //! The embedded store: one file, one process, value and checkpoint in one transaction.
 //!
 //! ```text
-//!   metas   digest (32)          -> checksum (8) | space number | marker | checkpoints (meta.rs)
-//!   tails   space number, key    -> base length (4) | record | record ...
-//!   bases   space number, key    -> base
+//!   metas    digest (32)          -> checksum (8) | space number | marker | checkpoints (meta.rs)
+//!   tails    space number, key    -> base length (4) | record | record ...
+//!   bases    space number, key    -> base
+//!   journal  sequence             -> changes to tails that are not filed yet      (overlay.rs)
 //! ```
 //!
-//! Every key has a row in `tails`, so an append reads and writes one row, whose size is that of the
-//! tail, which compaction keeps short; the state behind it may be as large as it likes. The row
-//! also says how long the base is, for nothing.
+//! Every key has a row in `tails`, filed or still in memory, which also says how long the base is,
+//! for nothing. The row is as long as the tail, which compaction keeps short; the state behind it
+//! may be as large as it likes.
 //!
-//! The life of a record: appended to the tail's row in a transaction that also raises the
-//! checkpoint, visible at once, on disk with the next sync; folded by the caller into a new base,
-//! and swapped away.
+//! The life of a record: journalled in a transaction that also raises the checkpoint, and added to
+//! its key's row in memory, visible at once, on disk with the next sync; filed in `tails` with
+//! thousands of others when memory or journal are full; folded by the caller into a new base, and
+//! swapped away.
 //!
 //! Buffered writes lost with the power are the last ones, whole transactions, checkpoints included:
-//! the log is replayed from there. Values are guarded by their owner's checksums, metas by ours.
+//! the log is replayed from there. Values are guarded by their owner's checksums, metas and the
+//! journal by ours.
 
 mod meta;
+mod overlay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
 use redb::{Table, WriteTransaction};
@@ -29,10 +33,11 @@ use redb::{Table, WriteTransaction};
 use crate::StoreError;
 use crate::engine::{Engine, InDirectory, Options, Place, Trouble};
 use crate::store::{
-    Answer, At, Batch, Durability, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand, Stats,
-    Store, Swap, Value, check_batch, check_len, check_swaps, tail_after,
+    Answer, Append, At, Batch, Durability, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand,
+    Stats, Store, Swap, Value, check_batch, check_len, check_swaps, tail_after,
 };
 use meta::Filed;
+use overlay::{Entry, Overlay, Row, filed_row};
 
 /// The version of the layout above.
 const FORMAT: u64 = 1;
@@ -43,13 +48,26 @@ type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const METAS: Bytes = TableDefinition::new("metas");
 const TAILS: Bytes = TableDefinition::new("tails");
 const BASES: Bytes = TableDefinition::new("bases");
+const JOURNAL: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("journal");
 
 type Rows<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
 /// A store in one file, `state.redb`, of a directory that this process has for itself.
+///
+/// Locks are taken in this order: the engine's, then that of the rows in memory. A writer holds the
+/// latter from just before its commit until the rows are those of the commit, and a reader while it
+/// has its snapshot; so the two always belong together, and no reader waits for a disk.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     engine: Engine,
+    overlay: RwLock<Overlay>,
+}
+
+/// What a transaction will change of the rows in memory when it is committed.
+struct Pending {
+    /// Rows as they are filed, for those that are not in memory yet.
+    loaded: Vec<(Vec<u8>, Row)>,
+    entry: Entry,
 }
 
 impl EmbeddedStore {
@@ -76,13 +94,125 @@ impl EmbeddedStore {
             for table in [METAS, TAILS, BASES] {
                 txn.open_table(table)?;
             }
+            txn.open_table(JOURNAL)?;
             Ok(())
         })?;
-        Ok(Self { engine })
+        let store = Self { engine, overlay: RwLock::default() };
+        store.restore()?;
+        Ok(store)
+    }
+
+    fn shared(&self) -> RwLockReadGuard<'_, Overlay> {
+        self.overlay.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exclusive(&self) -> RwLockWriteGuard<'_, Overlay> {
+        self.overlay.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` on one snapshot and the rows in memory that belong to it.
+    fn view<T>(
+        &self,
+        work: impl Fn(&ReadTransaction, Stand, &Overlay) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        loop {
+            let lock = || self.shared();
+            let done = self.engine.read_under(lock, |txn, stand, overlay| {
+                if overlay.incarnation != Some(stand.incarnation) {
+                    return Ok(None);
+                }
+                work(txn, stand, overlay).map(Some)
+            })?;
+            match done {
+                Some(done) => return Ok(done),
+                // The file was opened again, at an earlier commit.
+                None => self.restore()?,
+            }
+        }
+    }
+
+    /// Makes the rows in memory those of the file, if they are of another life of it.
+    fn restore(&self) -> Result<(), StoreError> {
+        let lock = || self.exclusive();
+        self.engine.read_under(lock, |txn, Stand { incarnation, .. }, overlay| {
+            if overlay.incarnation != Some(incarnation) {
+                let (tails, journal) = (txn.open_table(TAILS)?, txn.open_table(JOURNAL)?);
+                **overlay =
+                    Overlay::restore(incarnation, &tails, &journal, |what| self.corrupt(what))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The rows in memory, as the one writer sees them.
+    fn rows_within(
+        &self,
+        txn: &WriteTransaction,
+        Stand { incarnation, .. }: Stand,
+    ) -> Result<RwLockReadGuard<'_, Overlay>, Trouble> {
+        if self.shared().incarnation != Some(incarnation) {
+            let (tails, journal) = (txn.open_table(TAILS)?, txn.open_table(JOURNAL)?);
+            *self.exclusive() =
+                Overlay::restore(incarnation, &tails, &journal, |what| self.corrupt(what))?;
+        }
+        Ok(self.shared())
+    }
+
+    /// Runs `work` in one transaction, journals what it says and applies it to the rows in memory.
+    fn change<T>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&WriteTransaction, Stand, &Overlay, &mut Pending) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        if self.shared().is_full(self.engine.options().rows_bytes) {
+            self.file()?;
+        }
+        let (done, pending, mut overlay) =
+            self.engine.write(Durability::Buffered, |txn, stand| {
+                let mut pending = Pending { loaded: Vec::new(), entry: Entry::with_room(0, 0) };
+                let rows = self.rows_within(txn, stand)?;
+                let done = work(txn, stand, &rows, &mut pending)?;
+                if !pending.entry.is_empty() {
+                    let sequence = rows.sequence;
+                    let mut journal = txn.open_table(JOURNAL)?;
+                    journal.insert(sequence, pending.entry.seal(sequence))?;
+                }
+                drop(rows);
+                Ok((done, pending, self.exclusive()))
+            })?;
+        pending.loaded.into_iter().for_each(|(row, state)| overlay.load(row, state));
+        if !pending.entry.is_empty() && overlay.apply(&pending.entry).is_none() {
+            // Not what was journalled: whoever comes next reads the journal.
+            overlay.incarnation = None;
+        }
+        drop(overlay);
+        if durability == Durability::Synced {
+            // Apart, so that no reader waits for the disk.
+            self.engine.write(Durability::Synced, |_, _| Ok(()))?;
+        }
+        Ok(done)
+    }
+
+    /// Files all rows in memory and empties the journal. The rows mean the same before the commit
+    /// and after it, so readers need not wait while its many pages are written.
+    fn file(&self) -> Result<(), StoreError> {
+        let filed = self.engine.write(Durability::Buffered, |txn, stand| {
+            let rows = self.rows_within(txn, stand)?;
+            file_rows(txn, &rows)?;
+            Ok((rows.incarnation, rows.sequence))
+        })?;
+        let mut overlay = self.exclusive();
+        if (overlay.incarnation, overlay.sequence) == filed {
+            overlay.clear();
+        } else {
+            // Another writer came between, or the file was opened again: the journal knows.
+            overlay.incarnation = None;
+        }
+        Ok(())
     }
 
     fn read(&self, keys: &[At<'_>]) -> Result<Vec<Read>, StoreError> {
-        self.engine.read(|txn, stand| {
+        self.view(|txn, stand, overlay| {
             let (tails, bases) = (txn.open_table(TAILS)?, txn.open_table(BASES)?);
             let filings = txn.open_table(METAS)?;
             let mut metas: Vec<(Space, Option<u32>, Arc<Meta>)> = Vec::new();
@@ -99,7 +229,7 @@ impl EmbeddedStore {
                 };
                 let (_, number, meta) = &metas[known];
                 let value = match number {
-                    Some(number) => self.value(&tails, &bases, &row(*number, at.key))?,
+                    Some(number) => self.value(overlay, &tails, &bases, &row(*number, at.key))?,
                     None => None,
                 };
                 reads.push(Read { value, meta: Arc::clone(meta) });
@@ -110,27 +240,36 @@ impl EmbeddedStore {
 
     fn value(
         &self,
+        overlay: &Overlay,
         tails: &impl ReadableTable<&'static [u8], &'static [u8]>,
         bases: &impl ReadableTable<&'static [u8], &'static [u8]>,
         row: &[u8],
     ) -> Result<Option<Value>, Trouble> {
+        if let Some(state) = overlay.get(row) {
+            let value = || self.value_of(bases, row, state.base_len, &state.tail);
+            return if state.gone { Ok(None) } else { value().map(Some) };
+        }
         let Some(found) = tails.get(row)? else { return Ok(None) };
-        let (base_len, tail) = self.split(found.value())?;
+        let cut_short = || self.corrupt("a tail is cut short");
+        let (len, tail) = found.value().split_first_chunk().ok_or_else(cut_short)?;
+        self.value_of(bases, row, u32::from_le_bytes(*len) as usize, tail).map(Some)
+    }
+
+    fn value_of(
+        &self,
+        bases: &impl ReadableTable<&'static [u8], &'static [u8]>,
+        row: &[u8],
+        base_len: usize,
+        tail: &[u8],
+    ) -> Result<Value, Trouble> {
         if base_len == 0 {
-            return Ok(Some(Value::new(&[], tail)));
+            return Ok(Value::new(&[], tail));
         }
         let base = bases.get(row)?.ok_or_else(|| self.corrupt("a base is missing"))?;
         if base.value().len() != base_len {
             return Err(self.corrupt("a base is not as long as its tail says").into());
         }
-        Ok(Some(Value::new(base.value(), tail)))
-    }
-
-    /// A row of `tails`: the length of the base, and the records.
-    fn split<'r>(&self, found: &'r [u8]) -> Result<(usize, &'r [u8]), StoreError> {
-        let (len, tail) =
-            found.split_first_chunk().ok_or_else(|| self.corrupt("a tail is cut short"))?;
-        Ok((u32::from_le_bytes(*len) as usize, tail))
+        Ok(Value::new(base.value(), tail))
     }
 
     fn corrupt(&self, detail: &str) -> StoreError {
@@ -139,109 +278,121 @@ impl EmbeddedStore {
 
     fn write(&self, batch: &Batch<'_>) -> Result<Vec<Grown>, StoreError> {
         check_batch(batch)?;
-        self.engine.write(batch.durability, |txn, stand| {
+        self.change(batch.durability, |txn, stand, overlay, pending| {
             if batch.under != stand {
                 return Err(StoreError::Rewound { known: batch.under, found: stand }.into());
             }
             let numbers = write_metas(txn, batch)?;
-            let mut tails = txn.open_table(TAILS)?;
-            let mut order: Vec<usize> = (0..batch.appends.len()).collect();
-            order.sort_by_key(|&nth| batch.appends[nth].at);
+            let tails = txn.open_table(TAILS)?;
+            let order = in_order(batch, &numbers);
+            let bytes = |append: &Append<'_>| 4 + append.at.key.len() + append.record.len();
+            let bytes = batch.appends.iter().map(bytes).sum();
+            pending.entry = Entry::with_room(order.len(), bytes);
             let mut grown = vec![Grown { base_len: 0, tail_len: 0 }; order.len()];
-            let mut scratch = Vec::new();
-            for run in order.chunk_by(|&a, &b| batch.appends[a].at == batch.appends[b].at) {
-                let at = batch.appends[run[0]].at;
-                let records = run.iter().map(|&nth| batch.appends[nth].record);
-                let row = row(numbers[&at.space], at.key);
-                let done = self.append_to(&mut tails, &row, records, &mut scratch)?;
-                run.iter().for_each(|&nth| grown[nth] = done);
+            for run in order.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+                let row = row(run[0].0, run[0].1);
+                let records = run.iter().map(|&(_, _, nth)| batch.appends[nth].record);
+                let added = records.clone().map(<[u8]>::len).sum::<usize>();
+                pending.entry.append(&row, records);
+                let held = |state: &Row| (state.base_len, state.tail.len());
+                let (base_len, held_len) = match overlay.get(&row) {
+                    Some(state) => held(state),
+                    None => {
+                        let state = filed_row(&tails, &row, &|what| self.corrupt(what))?;
+                        let lens = held(&state);
+                        pending.loaded.push((row, state));
+                        lens
+                    }
+                };
+                let done = Grown { base_len, tail_len: held_len + added };
+                check_len("tail", done.tail_len, MAX_VALUE_BYTES)?;
+                run.iter().for_each(|&(_, _, nth)| grown[nth] = done);
             }
             Ok(grown)
         })
     }
 
-    fn append_to<'r>(
-        &self,
-        tails: &mut Rows<'_>,
-        row: &[u8],
-        records: impl Iterator<Item = &'r [u8]>,
-        scratch: &mut Vec<u8>,
-    ) -> Result<Grown, Trouble> {
-        scratch.clear();
-        match tails.get(row)? {
-            Some(found) => scratch.extend_from_slice(found.value()),
-            None => scratch.extend_from_slice(&0_u32.to_le_bytes()),
-        }
-        records.for_each(|record| scratch.extend_from_slice(record));
-        let (base_len, tail) = self.split(scratch)?;
-        let grown = Grown { base_len, tail_len: tail.len() };
-        check_len("tail", grown.tail_len, MAX_VALUE_BYTES)?;
-        tails.insert(row, scratch.as_slice())?;
-        Ok(grown)
-    }
-
     fn swap_all(&self, swaps: &[Swap<'_>]) -> Result<Vec<bool>, StoreError> {
         check_swaps(swaps)?;
-        self.engine.write(Durability::Buffered, |txn, stand| {
+        self.change(Durability::Buffered, |txn, stand, overlay, pending| {
             let metas = txn.open_table(METAS)?;
-            let mut tails = txn.open_table(TAILS)?;
+            let tails = txn.open_table(TAILS)?;
             let mut bases = txn.open_table(BASES)?;
+            // What this call has swapped already.
+            let mut swapped: BTreeMap<Vec<u8>, Row> = BTreeMap::new();
             let mut done = Vec::with_capacity(swaps.len());
             for swap in swaps {
-                let filed = filed(&metas, swap.at.space)?;
-                let swapped = match filed {
-                    Some(filed) if swap.epoch == stand.epoch => {
-                        self.swap_one(&mut tails, &mut bases, filed.number, swap)?
-                    }
-                    _ => false,
+                let Some(filed) =
+                    filed(&metas, swap.at.space)?.filter(|_| swap.epoch == stand.epoch)
+                else {
+                    done.push(false);
+                    continue;
                 };
-                done.push(swapped);
+                let row = row(filed.number, swap.at.key);
+                let state = match swapped.get(&row).or_else(|| overlay.get(&row)) {
+                    Some(state) => state.clone(),
+                    None => {
+                        let state = filed_row(&tails, &row, &|what| self.corrupt(what))?;
+                        pending.loaded.push((row.clone(), state.clone()));
+                        state
+                    }
+                };
+                let after = self.swap_one(&mut bases, &row, &state, swap)?;
+                done.push(after.is_some());
+                if let Some(after) = after {
+                    pending.entry.set(&row, &after);
+                    swapped.insert(row, after);
+                }
             }
             Ok(done)
         })
     }
 
+    /// Puts the base in; `None` if the value is not the one that was folded.
     fn swap_one(
         &self,
-        tails: &mut Rows<'_>,
         bases: &mut Rows<'_>,
-        number: u32,
+        row: &[u8],
+        state: &Row,
         swap: &Swap<'_>,
-    ) -> Result<bool, Trouble> {
-        let row = row(number, swap.at.key);
-        let Some(value) = self.value(tails, bases, &row)? else { return Ok(false) };
-        let Some(tail) = tail_after(swap, value.base(), value.tail()) else { return Ok(false) };
+    ) -> Result<Option<Row>, Trouble> {
+        if state.gone {
+            return Ok(None);
+        }
+        let value = self.value_of(bases, row, state.base_len, &state.tail)?;
+        let Some(tail) = tail_after(swap, value.base(), value.tail()) else { return Ok(None) };
         check_len("tail", tail.len(), MAX_VALUE_BYTES)?;
         if swap.base.is_empty() {
-            bases.remove(row.as_slice())?;
+            bases.remove(row)?;
         } else {
-            bases.insert(row.as_slice(), swap.base)?;
+            bases.insert(row, swap.base)?;
         }
-        if swap.base.is_empty() && tail.is_empty() {
-            tails.remove(row.as_slice())?;
-        } else {
-            // Bases are at most MAX_VALUE_BYTES, far below 4 GiB.
-            let base_len = (swap.base.len() as u32).to_le_bytes();
-            tails.insert(row.as_slice(), [&base_len[..], &tail].concat().as_slice())?;
-        }
-        Ok(true)
+        let gone = swap.base.is_empty() && tail.is_empty();
+        Ok(Some(Row { base_len: swap.base.len(), tail, gone, filed: state.filed }))
     }
 
     fn forget(&self, space: Space) -> Result<(), StoreError> {
-        self.engine.write(Durability::Buffered, |txn, _| {
+        let mut overlay = self.engine.write(Durability::Buffered, |txn, stand| {
+            let rows = self.rows_within(txn, stand)?;
+            // The journal would bring rows of the space back.
+            file_rows(txn, &rows)?;
+            drop(rows);
             let mut metas = txn.open_table(METAS)?;
-            let Some(filed) = filed(&metas, space)? else { return Ok(()) };
-            metas.remove(&space.as_bytes()[..])?;
-            let first = filed.number.to_be_bytes();
-            for table in [TAILS, BASES] {
-                let mut rows = txn.open_table(table)?;
-                match filed.number.checked_add(1).map(u32::to_be_bytes) {
-                    Some(end) => rows.retain_in(&first[..]..&end[..], |_, _| false)?,
-                    None => rows.retain_in(&first[..].., |_, _| false)?,
+            if let Some(filed) = filed(&metas, space)? {
+                metas.remove(&space.as_bytes()[..])?;
+                let first = filed.number.to_be_bytes();
+                for table in [TAILS, BASES] {
+                    let mut rows = txn.open_table(table)?;
+                    match filed.number.checked_add(1).map(u32::to_be_bytes) {
+                        Some(end) => rows.retain_in(&first[..]..&end[..], |_, _| false)?,
+                        None => rows.retain_in(&first[..].., |_, _| false)?,
+                    }
                 }
             }
-            Ok(())
-        })
+            Ok(self.exclusive())
+        })?;
+        overlay.clear();
+        Ok(())
     }
 
     fn walk(
@@ -250,26 +401,82 @@ impl EmbeddedStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.engine.read(|txn, _| {
+        self.view(|txn, _, overlay| {
             let Some(filed) = find_meta(txn, space)? else { return Ok(Vec::new()) };
-            let tails = txn.open_table(TAILS)?;
             // The least key after `after` is `after` and a zero byte.
             let mut from = row(filed.number, after.unwrap_or_default());
             if after.is_some() {
                 from.push(0);
             }
             let number = filed.number.to_be_bytes();
-            let mut keys = Vec::new();
-            for found in tails.range(from.as_slice()..)?.take(limit) {
+            let key = |row: &[u8]| row[number.len()..].to_vec();
+            let wanted = |row: &[u8]| row.starts_with(&number) && row >= from.as_slice();
+            let live = overlay.rows().filter(|(row, state)| wanted(row) && !state.gone);
+            let mut live: Vec<&[u8]> = live.map(|(row, _)| row).collect();
+            live.sort_unstable();
+            let mut keys: BTreeSet<Vec<u8>> = live.into_iter().take(limit).map(key).collect();
+            let tails = txn.open_table(TAILS)?;
+            let mut left = limit;
+            for found in tails.range(from.as_slice()..)? {
                 let (row, _) = found?;
-                match row.value().strip_prefix(&number[..]) {
-                    Some(key) => keys.push(key.to_vec()),
-                    None => break,
+                if left == 0 || !row.value().starts_with(&number) {
+                    break;
+                }
+                // Rows in memory are counted above.
+                if overlay.get(row.value()).is_none() {
+                    keys.insert(key(row.value()));
+                    left -= 1;
+                }
+            }
+            Ok(keys.into_iter().take(limit).collect())
+        })
+    }
+
+    fn count(&self) -> Result<u64, StoreError> {
+        self.view(|txn, _, overlay| {
+            let mut keys = txn.open_table(TAILS)?.len()?;
+            for (_, state) in overlay.rows() {
+                match (state.filed, state.gone) {
+                    (true, true) => keys -= 1,
+                    (false, false) => keys += 1,
+                    _ => {}
                 }
             }
             Ok(keys)
         })
     }
+}
+
+/// The appends of a batch by row, those of one row in the order of their appending: number of the
+/// space, key, place in the batch.
+fn in_order<'b>(batch: &Batch<'b>, numbers: &BTreeMap<Space, u32>) -> Vec<(u32, &'b [u8], usize)> {
+    // Spaces are few, and a search among digests would cost more than the rest.
+    let numbers: Vec<(Space, u32)> = numbers.iter().map(|(space, nr)| (*space, *nr)).collect();
+    let number = |space: Space| numbers.iter().find(|(other, _)| *other == space);
+    let appends = batch.appends.iter().enumerate();
+    let places =
+        appends.filter_map(|(nth, append)| Some((number(append.at.space)?.1, append.at.key, nth)));
+    let mut order: Vec<_> = places.collect();
+    order.sort_unstable();
+    order
+}
+
+/// Files rows, in order, and empties the journal.
+fn file_rows(txn: &WriteTransaction, overlay: &Overlay) -> Result<(), Trouble> {
+    let mut tails = txn.open_table(TAILS)?;
+    let mut bytes = Vec::new();
+    let mut rows: Vec<_> = overlay.rows().collect();
+    rows.sort_unstable_by_key(|(row, _)| *row);
+    for (row, state) in rows {
+        if state.gone {
+            tails.remove(row)?;
+        } else {
+            state.encode(&mut bytes);
+            tails.insert(row, bytes.as_slice())?;
+        }
+    }
+    txn.open_table(JOURNAL)?.retain(|_, _| false)?;
+    Ok(())
 }
 
 /// The row of a key in `tails` and `bases`; rows of one space stand together.
@@ -388,9 +595,8 @@ impl Store for EmbeddedStore {
     }
 
     fn stats(&self) -> Answer<'_, Stats> {
-        Box::pin(async move {
-            let keys = self.engine.read(|txn, _| Ok(txn.open_table(TAILS)?.len()?))?;
-            Ok(Stats { keys, disk_bytes: self.engine.disk_bytes() })
-        })
+        Box::pin(
+            async move { Ok(Stats { keys: self.count()?, disk_bytes: self.engine.disk_bytes() }) },
+        )
     }
 }

@@ -43,6 +43,10 @@ use crate::store::{Durability, Stand, random_u64};
 /// in use; the operating system's own cache holds the rest.
 const DEFAULT_CACHE_BYTES: usize = 256 << 20;
 
+/// Memory for rows that are not filed yet, in bytes: some hundred thousand keys, which are filed in
+/// a second or two, and a journal that an opening reads in half a second.
+const DEFAULT_ROWS_BYTES: usize = 128 << 20;
+
 /// What a file of this version says of itself.
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
 
@@ -54,15 +58,19 @@ pub struct Options {
     /// Read the whole file at opening and compare every page with its checksum. Without it a
     /// damaged index page may hide keys, or bring the process down when it is met.
     pub verify: bool,
+    /// Memory for the embedded store's rows that are not filed yet, in bytes; the journal that
+    /// brings them back may take twice as many in the file. The log has none.
+    pub rows_bytes: usize,
 }
 
 impl Options {
     /// For the state: a key that is hidden by damage would read as one without events, so damage is
     /// looked for.
-    pub const STATE: Self = Self { cache_bytes: DEFAULT_CACHE_BYTES, verify: true };
+    pub const STATE: Self =
+        Self { cache_bytes: DEFAULT_CACHE_BYTES, verify: true, rows_bytes: DEFAULT_ROWS_BYTES };
     /// For the log, which may be large, and which finds damage by the checksums and the offsets of
     /// what it reads.
-    pub const LOG: Self = Self { cache_bytes: DEFAULT_CACHE_BYTES, verify: false };
+    pub const LOG: Self = Self { cache_bytes: DEFAULT_CACHE_BYTES, verify: false, rows_bytes: 0 };
 }
 
 /// One open database file.
@@ -196,12 +204,23 @@ impl Engine {
         &self,
         work: impl Fn(&ReadTransaction, Stand) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
+        self.read_under(|| (), |txn, stand, ()| work(txn, stand))
+    }
+
+    /// As [`Engine::read`], with a lock that is taken before the snapshot and held while `work`
+    /// runs.
+    pub(crate) fn read_under<T, G>(
+        &self,
+        lock: impl Fn() -> G,
+        work: impl Fn(&ReadTransaction, Stand, &mut G) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
         let attempt = || {
             let state = self.usable()?;
             let stand = Stand { epoch: self.epoch, incarnation: state.incarnation };
             let done = contained(|| {
                 let db = state.db.as_ref().ok_or_else(|| self.shut(&state))?;
-                work(&db.begin_read()?, stand)
+                let mut guard = lock();
+                work(&db.begin_read()?, stand, &mut guard)
             });
             drop(state);
             done.map_err(|trouble| self.judge(trouble, stand.incarnation))
@@ -212,7 +231,8 @@ impl Engine {
         }
     }
 
-    /// Runs `work` in one transaction and commits it.
+    /// Runs `work` in one transaction and commits it. A lock in what `work` returns is held until
+    /// after the commit.
     pub(crate) fn write<T>(
         &self,
         durability: Durability,
@@ -236,6 +256,11 @@ impl Engine {
         });
         drop(state);
         done.map_err(|trouble| self.judge(trouble, stand.incarnation))
+    }
+
+    /// How it was opened.
+    pub(crate) fn options(&self) -> Options {
+        self.options
     }
 
     /// Bytes of the file.

@@ -23,6 +23,14 @@ fn the_embedded_store_keeps_every_rule() {
 }
 
 #[test]
+fn the_embedded_store_keeps_every_rule_when_each_write_files_the_rows_before_it() {
+    let options = Options { rows_bytes: 0, ..Options::STATE };
+    contract::check(|| {
+        EmbeddedStore::open_on(Box::new(Disk::default()), options).expect("it opens")
+    });
+}
+
+#[test]
 fn the_embedded_store_keeps_every_rule_on_the_disk_that_the_crash_tests_use() {
     contract::check(|| {
         EmbeddedStore::open_on(Box::new(Disk::default()), Options::STATE).expect("it opens")

@@ -82,9 +82,10 @@ pub(crate) fn open_on(disk: &Disk) -> Result<EmbeddedStore, StoreError> {
     EmbeddedStore::open_on(Box::new(disk.clone()), small_cache())
 }
 
-/// A cache that does not hold the tests' stores, so that reads and writes reach the disk.
+/// A cache that does not hold the tests' stores, so that reads and writes reach the disk, and room
+/// for a dozen rows in memory, so that they are filed all the time.
 pub(crate) fn small_cache() -> Options {
-    Options { cache_bytes: 64 << 10, verify: false }
+    Options { cache_bytes: 64 << 10, verify: false, rows_bytes: 2 << 10 }
 }
 
 /// Records of known content: offset and length decide every byte.
