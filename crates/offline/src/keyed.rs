@@ -16,12 +16,16 @@ pub(crate) const NO_KEY: u32 = u32::MAX;
 
 /// A group's events, and where each key's are.
 pub(crate) struct Keyed {
-    numbers: Numbers,
-    /// For each event of the past its key; [`NO_KEY`] for those that the group's filter leaves out.
-    of_event: Vec<u32>,
     by_key: ByNumber,
     /// The group's slots, for each event of the past.
     slots: Vec<Column>,
+}
+
+/// The keys of a group, to find those of rows.
+pub(crate) struct Keys {
+    numbers: Numbers,
+    /// For each event of the past its key; [`NO_KEY`] for those that the group's filter leaves out.
+    of_event: Vec<u32>,
 }
 
 /// Places by number.
@@ -59,7 +63,7 @@ impl ByNumber {
 }
 
 impl Keyed {
-    pub(crate) fn new(group: &GroupDef, past: &Past) -> Result<Keyed, OfflineError> {
+    pub(crate) fn new(group: &GroupDef, past: &Past) -> Result<(Keyed, Keys), OfflineError> {
         let mut numbers = Numbers::new(&past.batches, &group.keys);
         let mut of_event = Vec::with_capacity(past.len());
         let kinds = group.core.slots.iter();
@@ -90,22 +94,12 @@ impl Keyed {
             }
         }
         let by_key = ByNumber::new(&of_event, numbers.len());
-        Ok(Keyed { numbers, of_event, by_key, slots })
+        Ok((Keyed { by_key, slots }, Keys { numbers, of_event }))
     }
 
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.by_key.len()
-    }
-
-    /// The key of an event of the past.
-    pub(crate) fn number_of_event(&self, event: u32) -> u32 {
-        self.of_event[event as usize]
-    }
-
-    /// The keys of rows that may be no events.
-    pub(crate) fn numbers_of(&self, batch: &RecordBatch, columns: &[usize], into: &mut Vec<u32>) {
-        self.numbers.find(batch, columns, into);
     }
 
     /// The events of a key, as places in the past, in the order of the history.
@@ -121,6 +115,18 @@ impl Keyed {
             ids: (0..places.len() as i64).map(Id::Int).collect(),
             slots: self.slots.iter().map(|column| column.gather(places)).collect(),
         }
+    }
+}
+
+impl Keys {
+    /// The key of an event of the past.
+    pub(crate) fn number_of_event(&self, event: u32) -> u32 {
+        self.of_event[event as usize]
+    }
+
+    /// The keys of rows that may be no events.
+    pub(crate) fn numbers_of(&self, batch: &RecordBatch, columns: &[usize], into: &mut Vec<u32>) {
+        self.numbers.find(batch, columns, into);
     }
 }
 
@@ -201,7 +207,7 @@ pub(crate) fn keys_of(batch: &RecordBatch, columns: &[usize]) -> impl Iterator<I
 /// Hashes integers by a multiplication whose high half falls on the low one. History is the user's
 /// own: nobody picks keys that collide.
 #[derive(Default)]
-struct Mix(u64);
+pub(crate) struct Mix(u64);
 
 /// An odd number without pattern: the fraction of the golden ratio in 64 bits.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -19,6 +19,7 @@
 #![deny(missing_docs)]
 
 mod asking;
+mod column;
 mod csv;
 mod dead;
 mod error;

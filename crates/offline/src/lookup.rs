@@ -62,17 +62,17 @@ impl<'a> Work<'a> {
         view: &View,
         asking: &'a Asking,
     ) -> Result<Work<'a>, OfflineError> {
-        let keyed = Keyed::new(group, past)?;
+        let (keyed, keys) = Keyed::new(group, past)?;
         let mut of = Vec::with_capacity(asking.len());
         let same_rows = group.stream == view.stream && group.keys == lookup.keys;
         match &asking.origin {
             Origin::History(_) if same_rows => {
                 let rows = 0..asking.len() as u32;
                 of.extend(
-                    rows.filter_map(|row| asking.event(row)).map(|e| keyed.number_of_event(e)),
+                    rows.filter_map(|row| asking.event(row)).map(|e| keys.number_of_event(e)),
                 );
             }
-            _ => asking.batches.iter().for_each(|b| keyed.numbers_of(b, &lookup.keys, &mut of)),
+            _ => asking.batches.iter().for_each(|b| keys.numbers_of(b, &lookup.keys, &mut of)),
         }
         let null = null_keys(lookup, asking);
         if let Some(null) = &null {

@@ -27,6 +27,10 @@ use std::sync::Mutex;
 /// Rows of a Parquet row group: as many as its own tools take, for columns of some megabytes.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
+/// Bytes of a column's dictionary in Parquet: enough for categories and small counts; columns with
+/// more values are written plain, and what telling them apart would cost is saved.
+const DICTIONARY_BYTES: usize = 64 << 10;
+
 /// The file formats of a training set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -211,6 +215,7 @@ impl ParquetSink {
     fn open(file: File, schema: &SchemaRef) -> Result<ParquetSink, ParquetError> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_created_by(concat!("trueup ", env!("CARGO_PKG_VERSION")).to_string())
             .build();
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;

@@ -3,17 +3,15 @@
 use crate::asking::Asking;
 use crate::dead::DeadLetters;
 use crate::error::OfflineError;
-use crate::feature;
+use crate::feature::Answers;
 use crate::history::{History, Source};
 use crate::lookup::Work;
-use crate::parallel;
 use crate::past::Past;
-use crate::progress::{UNWATCHED, Watch};
+use crate::progress::{Meter, Phase, UNWATCHED, Watch};
 use crate::request::RequestRows;
 use crate::set::TrainingSet;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use trueup_core::Kind;
 use trueup_sql::{Definitions, Stream, View};
 
 /// How to train.
@@ -82,23 +80,19 @@ pub fn train<'a>(
         }
     };
     (counts.rows, counts.not_in_view) = (asking.len() as u64, asking.not_in_view as u64);
-    let works = parallel::map(options.threads, &view.lookups, |lookup| {
+    let total = (asking.len() * view.lookups.len()) as u64;
+    let meter = Meter::new(options.watch, Phase::Answer, total);
+    let mut answers = Vec::with_capacity(view.lookups.len());
+    // One after the other, each by all threads: only one look-up's events by key are held at a time.
+    for lookup in &view.lookups {
         let group = &definitions.groups[lookup.group];
         let from = &definitions.streams[group.stream];
         let past = pasts.get(&group.stream).ok_or_else(|| missing(from))?;
-        Work::new(group, past, lookup, view, &asking)
-    });
-    let works = works.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let kinds: Vec<Vec<Kind>> = view
-        .lookups
-        .iter()
-        .map(|lookup| {
-            let group = &definitions.groups[lookup.group].core;
-            lookup.aggregates.iter().map(|&a| group.kind_of(&group.aggregates[a])).collect()
-        })
-        .collect();
-    let answers = feature::answer(&works, &kinds, options.threads, options.watch)?;
-    drop(works);
+        let work = Work::new(group, past, lookup, view, &asking)?;
+        let core = &group.core;
+        let kinds = lookup.aggregates.iter().map(|&a| core.kind_of(&core.aggregates[a]));
+        answers.push(Answers::of(&work, &kinds.collect::<Vec<_>>(), options.threads, &meter));
+    }
     Ok(TrainingSet::new(view, asking.batches, answers, counts, sources, options))
 }
 
