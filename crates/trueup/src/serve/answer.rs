@@ -7,6 +7,7 @@ use super::status::{Source, Status};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -236,9 +237,19 @@ impl Serving {
                 columns.push(array_of(&kind, &values));
             }
         }
-        RecordBatch::try_new(view.row_schema.clone(), columns)
+        let schema = match request.is_lookup() {
+            false => Arc::clone(&view.row_schema),
+            true => nullable(&view.row_schema),
+        };
+        RecordBatch::try_new(schema, columns)
             .map_err(|error| format!("the row does not fit the view: {error}"))
     }
+}
+
+/// The schema of a row that is not there: a look-up gives nothing for columns that are NOT NULL.
+fn nullable(schema: &Schema) -> SchemaRef {
+    let loosen = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
+    Arc::new(Schema::new(schema.fields().iter().map(loosen).collect::<Vec<_>>()))
 }
 
 fn is_in(in_view: &Result<bool, String>) -> bool {
