@@ -7,11 +7,12 @@ use crate::value::{Micros, Value};
 pub struct Answer {
     /// The value that SQL gives, or why it cannot be known.
     pub value: Result<Value, Unknown>,
-    /// Whether the frame holds no stored event (the request's own not counted).
+    /// Whether the frame holds no event but perhaps the request's own, delivered already or not.
     pub empty: bool,
 }
 
-/// Why a value cannot be known. An answer may be missing; it is never short and never holds the future.
+/// Why a value cannot be known. An answer may be missing; it is never short and never holds the
+/// future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unknown {
@@ -20,13 +21,14 @@ pub enum Unknown {
         /// The state is whole from here on.
         from: Micros,
     },
-    /// The instant lies inside a sealed bin, or before the end of a lifetime partial, that holds later events.
+    /// The instant lies inside a sealed bin, or before the end of a lifetime partial, that holds
+    /// later events.
     HoldsLater {
         /// The newest event time in it.
         newest: Micros,
     },
-    /// The event of this request is older than the ids that the state still knows, so it cannot be told whether it has
-    /// been counted.
+    /// The state of a binned or lifetime group cannot tell how it has counted the request's own
+    /// event: it is older than the ids that are still known, or was delivered with another time.
     OwnUnsure,
     /// The exact result does not fit its type.
     Overflow,
@@ -46,7 +48,11 @@ impl std::fmt::Display for Unknown {
                 )
             }
             Unknown::OwnUnsure => {
-                write!(f, "the event is too old to tell whether it has been counted already")
+                write!(
+                    f,
+                    "how the request's own event was counted cannot be told: it is older than the \
+                     ids that are still known, or was delivered with another time"
+                )
             }
             Unknown::Overflow => write!(f, "the exact result does not fit its type"),
         }

@@ -1,6 +1,7 @@
-//! Columns of slot values, one per slot of a group: typed vectors, so that folding and sliding allocate per column and not
-//! per event.
+//! Columns of slot values, one per slot of a group: typed vectors, so that folding and sliding
+//! allocate per column and not per event.
 
+use crate::aggregate::order;
 use crate::value::{Kind, Value};
 use std::cmp::Ordering;
 
@@ -138,7 +139,8 @@ impl Column {
         }
     }
 
-    /// Appends a value; one that is not of this column's kind counts as NULL (the compiler types slots, so none comes).
+    /// Appends a value; one that is not of this column's kind counts as NULL (the compiler types
+    /// slots, so none comes).
     pub fn push(&mut self, value: &Value) {
         let fits = match (&mut self.cells, value) {
             (Cells::Bool(v), Value::Bool(x)) => fill(v, *x),
@@ -189,7 +191,14 @@ impl Column {
         Column { kind: self.kind.clone(), valid: pick(&self.valid, places), cells }
     }
 
-    /// The order of the values at `i` here and at `j` in `other`, a column of the same kind: NULL first, then by value.
+    /// The order of the value at `i` and another of the same kind: NULL first, then by value.
+    pub(crate) fn compare_to(&self, i: usize, other: &Value) -> Ordering {
+        let nulls = self.valid[i].cmp(&(*other != Value::Null));
+        nulls.then_with(|| order(&self.value(i), other))
+    }
+
+    /// The order of the values at `i` here and at `j` in `other`, a column of the same kind: NULL
+    /// first, then by value.
     pub(crate) fn compare(&self, i: usize, other: &Column, j: usize) -> Ordering {
         match (self.valid[i], other.valid[j]) {
             (false, false) => return Ordering::Equal,

@@ -61,7 +61,8 @@ impl Events {
         self.times.is_empty()
     }
 
-    /// Appends an event without looking at order or identity; [`Events::normalise`] or [`Events::merge`] comes after.
+    /// Appends an event without looking at order or identity; [`Events::normalise`] or
+    /// [`Events::merge`] comes after.
     pub fn push(&mut self, time: i64, id: Id, slots: &[Value]) {
         self.times.push(time);
         self.ids.push(id);
@@ -93,10 +94,12 @@ impl Events {
         }
     }
 
-    /// Orders the events and leaves each id once: of two with one id the one that sorts last by (event time, slots) stays.
+    /// Orders the events and leaves each id once: of two with one id the one that sorts last by
+    /// (event time, slots) stays.
     ///
-    /// Last and not first, because trimming keeps the newest: a winner that has been trimmed has no loser left in the
-    /// state, so what remains is a function of the set of events, whatever came when.
+    /// Last and not first, because trimming keeps the newest: a winner that has been trimmed has no
+    /// loser left in the state, so what remains is a function of the set of events, whatever came
+    /// when.
     pub fn normalise(self) -> (Events, Met) {
         let empty = Events {
             times: Vec::new(),
@@ -107,13 +110,23 @@ impl Events {
     }
 
     /// Adds `more`, in any order and with repeats, to these events, which are ordered and unique.
-    pub fn merge(mut self, more: Events) -> (Events, Met) {
+    pub fn merge(self, more: Events) -> (Events, Met) {
+        self.merge_telling(more, &mut |_, _| {})
+    }
+
+    /// As [`Events::merge`], and tells `beaten` of each event that gives way to another with its id
+    /// and other content.
+    pub(crate) fn merge_telling(
+        mut self,
+        more: Events,
+        beaten: &mut dyn FnMut(&Events, usize),
+    ) -> (Events, Met) {
         let mut met = Met::default();
         if more.is_empty() {
             return (self, met);
         }
-        let mut newcomers = unique(&more, &mut met);
-        let losers = self.settle(&more, &mut newcomers, &mut met);
+        let mut newcomers = unique(&more, &mut met, beaten);
+        let losers = self.settle(&more, &mut newcomers, &mut met, beaten);
         met.added = newcomers.len() as u64;
         newcomers.sort_unstable_by(|&a, &b| more.order(a as usize, &more, b as usize));
         let in_order = losers.is_empty()
@@ -144,8 +157,15 @@ impl Events {
         }
     }
 
-    /// Of newcomers (sorted by id) whose id is here already, drops those that lose, and returns the places here that lose.
-    fn settle(&self, more: &Events, newcomers: &mut Vec<u32>, met: &mut Met) -> Vec<u32> {
+    /// Of newcomers (sorted by id) whose id is here already, drops those that lose, and returns the
+    /// places here that lose.
+    fn settle(
+        &self,
+        more: &Events,
+        newcomers: &mut Vec<u32>,
+        met: &mut Met,
+        beaten: &mut dyn FnMut(&Events, usize),
+    ) -> Vec<u32> {
         let mut losers = Vec::new();
         let mut stays = vec![true; newcomers.len()];
         for (i, id) in self.ids.iter().enumerate() {
@@ -158,10 +178,12 @@ impl Events {
                 }
                 Ordering::Less => {
                     met.conflicts += 1;
+                    beaten(more, newcomers[at] as usize);
                     stays[at] = false;
                 }
                 Ordering::Greater => {
                     met.conflicts += 1;
+                    beaten(self, i);
                     losers.push(i as u32);
                 }
             }
@@ -176,24 +198,40 @@ impl Events {
         self.ids.iter().position(|other| other == id)
     }
 
-    /// Puts `event` in at its place, instead of the one that has its id, and returns the place and whether one was
-    /// replaced.
+    /// Puts `event` in at its place, instead of the one that has its id, and returns the place and
+    /// whether one was replaced.
     pub fn put(&mut self, event: &Event) -> (usize, bool) {
         let replaced = self.find(&event.id);
         if let Some(old) = replaced {
             self.remove(old);
         }
-        let before = |i: usize| (self.times[i], &self.ids[i]).cmp(&(event.time, &event.id)).is_lt();
-        let mut place = self.times.partition_point(|&time| time < event.time);
-        while place < self.len() && before(place) {
-            place += 1;
-        }
+        let place = self.place(0, event.time, &event.id);
+        self.insert(place, event.clone());
+        (place, replaced.is_some())
+    }
+
+    /// Where an event of this time and id stands or would stand, among those from place `from` on.
+    pub(crate) fn place(&self, from: usize, time: i64, id: &Id) -> usize {
+        let first = from + self.times[from..].partition_point(|&t| t < time);
+        let ties = self.times[first..].partition_point(|&t| t == time);
+        first + self.ids[first..first + ties].partition_point(|other| other < id)
+    }
+
+    pub(crate) fn insert(&mut self, place: usize, event: Event) {
         self.times.insert(place, event.time);
-        self.ids.insert(place, event.id.clone());
+        self.ids.insert(place, event.id);
         for (column, value) in self.slots.iter_mut().zip(&event.slots) {
             column.insert(place, value);
         }
-        (place, replaced.is_some())
+    }
+
+    /// How the event at `i` ranks against another one with its id.
+    pub(crate) fn rank_of(&self, i: usize, other: &Event) -> Ordering {
+        let slots = || {
+            let pairs = self.slots.iter().zip(&other.slots);
+            pairs.map(|(a, b)| a.compare_to(i, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+        };
+        self.times[i].cmp(&other.time).then_with(slots)
     }
 
     pub(crate) fn remove(&mut self, i: usize) {
@@ -234,7 +272,7 @@ impl Events {
 }
 
 /// Places of one event per id, the winner of each, sorted by id.
-fn unique(events: &Events, met: &mut Met) -> Vec<u32> {
+fn unique(events: &Events, met: &mut Met, beaten: &mut dyn FnMut(&Events, usize)) -> Vec<u32> {
     let mut places: Vec<u32> = (0..events.len() as u32).collect();
     if places.len() > 1 {
         places.sort_unstable_by(|&a, &b| {
@@ -248,6 +286,7 @@ fn unique(events: &Events, met: &mut Met) -> Vec<u32> {
                 met.duplicates += 1;
             } else if same {
                 met.conflicts += 1;
+                beaten(events, next);
             }
             same
         });

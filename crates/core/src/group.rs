@@ -1,7 +1,9 @@
-//! What the state of one key is for: a group's slots, frames and aggregates, in the compiled form that `sql` makes.
+//! What the state of one key is for: a group's slots, frames and aggregates, in the compiled form
+//! that `sql` makes.
 //!
-//! A group is one (stream, row filter, partition columns, way of keeping) of the compiled definitions. All windows of all
-//! views that agree on these share one value per key. Slots are the argument and filter expressions, already evaluated.
+//! A group is one (stream, row filter, partition columns, way of keeping) of the compiled
+//! definitions. All windows of all views that agree on these share one value per key. Slots are the
+//! argument and filter expressions, already evaluated.
 
 use crate::value::{IdKind, Kind};
 
@@ -24,8 +26,8 @@ pub enum Keep {
 /// Which events, relative to the current row, an aggregate sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Frame {
-    /// `RANGE`: events e with `t - far_us <= e.time <= t - near_us`, both ends in. In a binned group the same on bin
-    /// starts, and never an event after t.
+    /// `RANGE`: events e with `t - far_us <= e.time <= t - near_us`, both ends in. In a binned
+    /// group the same on bin starts, and never an event after t.
     Range {
         /// Microseconds back to the old end; `None` is `UNBOUNDED PRECEDING`.
         far_us: Option<i64>,
@@ -74,12 +76,13 @@ pub enum Func {
     BoolOr,
     /// `approx_distinct(x)`: exact in exact groups, a mergeable sketch in the others.
     ApproxDistinct,
-    /// `approx_percentile_cont(x, p)`, DOUBLE: exact in exact groups, a mergeable sketch in the others.
+    /// `approx_percentile_cont(x, p)`, DOUBLE: exact in exact groups, a mergeable sketch in the
+    /// others.
     Percentile(f64),
     /// `array_agg(x)` over a ROWS frame, in (time, id) order.
     ArrayAgg,
-    /// `lag(x, n)`: of the n-th event before the current row in (time, id) order. It has its own frame,
-    /// `Frame::Rows { far: n, near: n }`.
+    /// `lag(x, n)`: of the n-th event before the current row in (time, id) order. It has its own
+    /// frame, `Frame::Rows { far: n, near: n }`.
     Lag,
 }
 
@@ -111,12 +114,14 @@ pub struct Group {
     pub lateness_us: i64,
     /// How far an event time may be ahead of its log's time, microseconds.
     pub future_us: i64,
-    /// In binned and lifetime groups: events younger than this before the key's newest stay raw, microseconds.
+    /// In binned and lifetime groups: events younger than this before the key's newest stay raw,
+    /// microseconds.
     pub reorder_us: i64,
 }
 
 impl Group {
-    /// The longest reach back of any RANGE frame in microseconds, bin rounding included; `None` if one is unbounded.
+    /// The longest reach back of any RANGE frame in microseconds, bin rounding included; `None` if
+    /// one is unbounded.
     pub fn reach_us(&self) -> Option<i64> {
         let mut reach = 0i64;
         for aggregate in &self.aggregates {
@@ -130,8 +135,8 @@ impl Group {
         }
     }
 
-    /// How long an event is kept behind the key's newest event time, microseconds: longest frame, lateness and the bound on
-    /// future times together. `None` if a frame is unbounded.
+    /// How long an event is kept behind the key's newest event time, microseconds: longest frame,
+    /// lateness and the bound on future times together. `None` if a frame is unbounded.
     pub fn horizon_us(&self) -> Option<i64> {
         Some(self.reach_us()?.saturating_add(self.lateness_us).saturating_add(self.future_us))
     }

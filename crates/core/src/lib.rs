@@ -1,8 +1,9 @@
 //! What a feature means: events folded into exact state, and state read at an instant.
 //!
-//! Pure. No I/O, clock, randomness, logging or async; given the same bytes it gives the same bytes, on every machine. Four
-//! verbs: [`record`] (an event's bytes, to append to a key's value), [`fold`] (base and records to a new base), [`read`]
-//! (a key's value and an instant to features), [`slide`] (ordered events and rows to features, for training).
+//! Pure. No I/O, clock, randomness, logging or async; given the same bytes it gives the same bytes,
+//! on every machine. Four verbs: [`record`] (an event's bytes, to append to a key's value),
+//! [`fold`] (base and records to a new base), [`read`] (a key's value and an instant to features),
+//! [`slide`] (ordered events and rows to features, for training).
 //!
 //! ```
 //! use trueup_core::*;

@@ -1,5 +1,5 @@
-//! A group with what follows from it, worked out once: horizon, measures, distinct frames, and the interval of event times
-//! that a frame spans at an instant.
+//! A group with what follows from it, worked out once: horizon, measures, distinct frames, and the
+//! interval of event times that a frame spans at an instant.
 
 use crate::aggregate::Measure;
 use crate::group::{Frame, Group, Keep};
@@ -20,7 +20,8 @@ pub struct Plan {
     pub(crate) horizon_us: i64,
     /// How many of the newest events stay whatever their age.
     pub(crate) newest_rows: usize,
-    /// Whether some frame is unbounded, so that what leaves the horizon goes into a floor and not away.
+    /// Whether some frame is unbounded, so that what leaves the horizon goes into a floor and not
+    /// away.
     pub(crate) unbounded: bool,
     /// How long events of a binned or lifetime group stay raw behind the newest.
     pub(crate) raw_us: i64,

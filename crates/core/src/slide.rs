@@ -1,5 +1,6 @@
-//! Features for training: one key's events in order, and the rows that ask, in order; each aggregate's window slides once
-//! over them. The windows are those of `read`, so the values are too.
+//! Features for training: one key's events in order, and the rows that ask, in order; each
+//! aggregate's window slides once over them. The windows are those of `read`, so the values are
+//! too.
 
 use crate::answer::Unknown;
 use crate::events::Events;
@@ -16,14 +17,16 @@ pub struct Ask {
     pub at: Micros,
     /// Its place among the key's events, if it is one of them.
     pub own: Option<usize>,
-    /// How many of the ordered events were known when it asked; all of them, where history does not say.
+    /// How many of the ordered events were known when it asked; all of them, where history does not
+    /// say.
     pub known: usize,
 }
 
 /// Answers one aggregate for all rows, in their order; `each` gets the row's number and the value.
 ///
-/// The events are ordered by (event time, id) and each id is there once. The rows are ordered by event time, and those
-/// with a place of their own by place; `known` never falls. [`is_ordered`] tells; rows that are not go one at a time.
+/// The events are ordered by (event time, id) and each id is there once. The rows are ordered by
+/// event time, and those with a place of their own by place; `known` never falls. [`is_ordered`]
+/// tells; rows that are not go one at a time.
 pub fn slide(
     plan: &Plan,
     aggregate: usize,
@@ -32,7 +35,7 @@ pub fn slide(
     mut each: impl FnMut(usize, Result<Value, Unknown>),
 ) {
     let frame = plan.frames[plan.frame_of[aggregate]];
-    let mut window = Window::new(plan, aggregate, events);
+    let mut window = Window::new(plan, aggregate, events, 0..events.len());
     let mut edges = Edges::default();
     for (number, row) in rows.iter().enumerate() {
         let range = match (frame, row.own) {

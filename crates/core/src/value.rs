@@ -1,6 +1,7 @@
 //! The values that events carry and features take, and their kinds.
 //!
-//! Six scalar kinds, no more: every SQL type that Trueup accepts is one of them (the `sql` crate holds that table).
+//! Six scalar kinds, no more: every SQL type that Trueup accepts is one of them (the `sql` crate
+//! holds that table).
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z. Every time in `core` is UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,8 +68,8 @@ pub enum Value {
 
 /// An event's identity: the same id twice is the same event.
 ///
-/// Integers stay as they are. Other types become a 128-bit hash, or stay whole where an aggregate depends on the order
-/// of events, which is (event time, event id).
+/// Integers stay as they are. Other types become a 128-bit hash, or stay whole where an aggregate
+/// depends on the order of events, which is (event time, event id).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Id {
     /// An integer id.

@@ -1,9 +1,10 @@
-//! An aggregate over a range of ordered events that moves forward: the one way in which `read` and `slide` compute, so
-//! that a row served and the same row in a training set cannot differ.
+//! An aggregate over a range of ordered events that moves forward: the one way in which `read` and
+//! `slide` compute, so that a row served and the same row in a training set cannot differ.
 //!
-//! Counts, sums and truths subtract, so a step costs what enters and leaves. Extremes keep a monotonic queue (Lemire,
-//! "Streaming maximum-minimum filter using no more than three comparisons per element", 2006), order statistics a sorted
-//! list, distinct counts a multiset; first, last, lag and lists the places of the events that pass the filter.
+//! Counts, sums and truths subtract, so a step costs what enters and leaves. Extremes keep a
+//! monotonic queue (Lemire, "Streaming maximum-minimum filter using no more than three comparisons
+//! per element", 2006), order statistics a sorted list, distinct counts the next place of each value; first, last,
+//! lag and lists the places of the events that pass the filter.
 
 use crate::aggregate::{Class, Measure, Partial, finish_quantile};
 use crate::answer::Unknown;
@@ -12,7 +13,7 @@ use crate::events::Events;
 use crate::group::{Aggregate, Func};
 use crate::plan::Plan;
 use crate::value::{Kind, Value};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// One aggregate's window over one key's events.
@@ -31,27 +32,29 @@ enum Held {
     Extreme(VecDeque<usize>, bool),
     /// Places that pass the filter.
     Passing(VecDeque<usize>),
-    Distinct(HashMap<Item, u64>),
+    Distinct(Distinct),
     Sorted(Vec<f64>),
     /// Sketches by bin, and their union up to a bin.
     Bins(BinSketches),
 }
 
-#[derive(PartialEq, Eq, Hash)]
-enum Item {
-    Number(i128),
-    Text(Box<str>),
-}
-
 impl<'a> Window<'a> {
-    pub(crate) fn new(plan: &'a Plan, aggregate: usize, events: &'a Events) -> Window<'a> {
+    /// A window that is to move within `places`.
+    pub(crate) fn new(
+        plan: &'a Plan,
+        aggregate: usize,
+        events: &'a Events,
+        places: Range<usize>,
+    ) -> Window<'a> {
         let measure = &plan.measures[plan.measure_of[aggregate]];
         let aggregate = &plan.group.aggregates[aggregate];
         let kind = aggregate.arg.map_or(Kind::Int, |slot| plan.group.slots[slot].clone());
         let exact = plan.group.keep == crate::group::Keep::Exact;
         let held = match (&aggregate.func, measure.class) {
-            (Func::CountDistinct, _) => Held::Distinct(HashMap::new()),
-            (Func::ApproxDistinct, _) if exact => Held::Distinct(HashMap::new()),
+            (Func::CountDistinct, _) => Held::Distinct(Distinct::new(measure, events, places)),
+            (Func::ApproxDistinct, _) if exact => {
+                Held::Distinct(Distinct::new(measure, events, places))
+            }
             (Func::Percentile(_), _) if exact => Held::Sorted(Vec::new()),
             (Func::ApproxDistinct, _) => {
                 Held::Bins(BinSketches::new(Partial::empty(&plan.group, measure)))
@@ -75,11 +78,21 @@ impl<'a> Window<'a> {
             self.clear(plan);
             self.range = to.start..to.start;
         }
+        if let Held::Group(partial) = &mut self.held {
+            for i in self.range.start..to.start {
+                partial.sub(self.measure, self.events, i);
+            }
+            for i in self.range.end..to.end {
+                partial.add(self.measure, self.events, i);
+            }
+            self.range = to;
+            return;
+        }
         for i in self.range.start..to.start {
             self.leave(i);
         }
         for i in self.range.end..to.end {
-            self.enter(plan, i);
+            self.enter(plan, i, to.start);
         }
         let first = to.start;
         match &mut self.held {
@@ -98,18 +111,17 @@ impl<'a> Window<'a> {
         match &mut self.held {
             Held::Group(partial) => *partial = Partial::empty(&plan.group, self.measure),
             Held::Extreme(places, _) | Held::Passing(places) => places.clear(),
-            Held::Distinct(counts) => counts.clear(),
+            Held::Distinct(distinct) => distinct.count = 0,
             Held::Sorted(values) => values.clear(),
             Held::Bins(bins) => bins.clear(),
         }
     }
 
-    fn enter(&mut self, plan: &Plan, i: usize) {
+    fn enter(&mut self, plan: &Plan, i: usize, first: usize) {
         let column = self.column();
         let counts = self.measure.passes(self.events, i);
         let valid = counts && column.is_none_or(|c| c.is_valid(i));
         match &mut self.held {
-            Held::Group(partial) => partial.add(self.measure, self.events, i),
             Held::Passing(places) if counts => places.push_back(i),
             Held::Extreme(places, greatest) if valid => {
                 let Some(column) = column else { return };
@@ -122,11 +134,7 @@ impl<'a> Window<'a> {
                 }
                 places.push_back(i);
             }
-            Held::Distinct(counts) if valid => {
-                if let Some(column) = column {
-                    *counts.entry(item(column, i)).or_insert(0) += 1;
-                }
-            }
+            Held::Distinct(distinct) if valid => distinct.enter(i, first),
             Held::Sorted(values) if valid => {
                 if let Some(x) = column.and_then(|c| number(c, &self.kind, i)) {
                     let at = values.partition_point(|y| *y < x);
@@ -143,20 +151,9 @@ impl<'a> Window<'a> {
     fn leave(&mut self, i: usize) {
         let column = self.column();
         let valid = self.measure.passes(self.events, i) && column.is_some_and(|c| c.is_valid(i));
+        let end = self.range.end;
         match &mut self.held {
-            Held::Group(partial) => {
-                partial.sub(self.measure, self.events, i);
-            }
-            Held::Distinct(counts) if valid => {
-                let Some(column) = column else { return };
-                let item = item(column, i);
-                if let Some(n) = counts.get_mut(&item) {
-                    *n -= 1;
-                    if *n == 0 {
-                        counts.remove(&item);
-                    }
-                }
-            }
+            Held::Distinct(distinct) if valid => distinct.leave(i, end),
             Held::Sorted(values) if valid => {
                 if let Some(x) = column.and_then(|c| number(c, &self.kind, i)) {
                     let at = values.partition_point(|y| *y < x);
@@ -186,20 +183,69 @@ impl<'a> Window<'a> {
                 }
                 _ => at(places.front()),
             },
-            Held::Distinct(counts) => Ok(Value::Int(counts.len() as i64)),
+            Held::Distinct(distinct) => Ok(Value::Int(distinct.count)),
             Held::Sorted(values) => Ok(finish_quantile(&self.aggregate.func, values)),
             Held::Bins(bins) => bins.union().finish(&self.aggregate.func, &self.kind),
         }
     }
 }
 
-fn item(column: &Column, i: usize) -> Item {
-    match column.cells() {
-        Cells::Bool(v) => Item::Number(i128::from(v[i])),
-        Cells::Int(v) => Item::Number(i128::from(v[i])),
-        Cells::Decimal(v) => Item::Number(v[i]),
-        Cells::Float(v) => Item::Number(i128::from(v[i].to_bits())),
-        Cells::Text(v) => Item::Text(v[i].clone()),
+/// How many different values are in the window: those whose last place before is not in it. One
+/// sort finds these places; nothing is hashed, so nobody can choose values that collide.
+struct Distinct {
+    /// Where the places begin that the window may visit.
+    origin: usize,
+    /// For each of them, the one before and the one behind that hold the same value and pass the
+    /// filter, from the origin; [`NOWHERE`] if there is none.
+    before: Vec<u32>,
+    behind: Vec<u32>,
+    count: i64,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+impl Distinct {
+    fn new(measure: &Measure, events: &Events, places: Range<usize>) -> Distinct {
+        let (origin, n) = (places.start, places.len());
+        let mut distinct =
+            Distinct { origin, before: vec![NOWHERE; n], behind: vec![NOWHERE; n], count: 0 };
+        let Some(column) = measure.arg.map(|slot| &events.slots[slot]) else { return distinct };
+        let counts = |&i: &usize| measure.passes(events, i) && column.is_valid(i);
+        let places = places.filter(counts);
+        match column.cells() {
+            Cells::Bool(v) => distinct.link(places, |i| v[i]),
+            Cells::Int(v) => distinct.link(places, |i| v[i]),
+            Cells::Decimal(v) => distinct.link(places, |i| v[i]),
+            Cells::Float(v) => distinct.link(places, |i| v[i].to_bits()),
+            Cells::Text(v) => distinct.link(places, |i| &v[i]),
+        }
+        distinct
+    }
+
+    fn link<T: Ord>(&mut self, places: impl Iterator<Item = usize>, value: impl Fn(usize) -> T) {
+        let numbered = places.map(|i| (value(i), (i - self.origin) as u32));
+        let mut by_value: Vec<(T, u32)> = numbered.collect();
+        by_value.sort_unstable();
+        for pair in by_value.windows(2) {
+            if pair[0].0 == pair[1].0 {
+                self.behind[pair[0].1 as usize] = pair[1].1;
+                self.before[pair[1].1 as usize] = pair[0].1;
+            }
+        }
+    }
+
+    /// The event at `i` enters a window that begins at `first`.
+    fn enter(&mut self, i: usize, first: usize) {
+        let before = self.before[i - self.origin];
+        let is_new = before == NOWHERE || self.origin + (before as usize) < first;
+        self.count += i64::from(is_new);
+    }
+
+    /// The event at `i` leaves a window that ends before `end`.
+    fn leave(&mut self, i: usize, end: usize) {
+        let behind = self.behind[i - self.origin];
+        let was_last = behind == NOWHERE || self.origin + behind as usize >= end;
+        self.count -= i64::from(was_last);
     }
 }
 
@@ -218,8 +264,8 @@ pub(crate) fn number(column: &Column, kind: &Kind, i: usize) -> Option<f64> {
     }
 }
 
-/// One sketch per bin of event time, oldest first, so that a window can drop what leaves it: distinct sketches
-/// do not subtract.
+/// One sketch per bin of event time, oldest first, so that a window can drop what leaves it:
+/// distinct sketches do not subtract.
 struct BinSketches {
     empty: Partial,
     bins: VecDeque<(i64, Partial)>,

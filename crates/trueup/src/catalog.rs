@@ -1,11 +1,16 @@
 //! Compiled definitions with what follows from them for a process that runs them: plans, decoders,
 //! and which groups each stream feeds.
 
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
 use std::sync::Arc;
 use trueup_core::{Limits, Plan};
 use trueup_sql::decode::Decoder;
 use trueup_sql::{Definitions, GroupDef, Stream, View};
-use trueup_store::Space;
+use trueup_store::{MAX_KEY_BYTES, Space};
+
+/// Bytes that a key column takes in a key beside its text: its type, its length, or its number.
+const KEY_COLUMN_BYTES: usize = 24;
 
 /// Everything that ingest and serving know of the definitions. Built once, shared by all threads.
 #[derive(Debug)]
@@ -30,6 +35,27 @@ pub struct StreamPart {
     pub key_decoder: Decoder,
     /// The groups that its events enter, by number.
     pub groups: Vec<usize>,
+    /// The sets of columns that make keys, of groups and of look-ups.
+    keys: Vec<Vec<usize>>,
+}
+
+impl StreamPart {
+    /// Why a row's key is longer than a store takes, with the column at fault; `None` if it is not.
+    pub fn long_key(&self, batch: &RecordBatch, row: usize) -> Option<(&str, String)> {
+        self.keys.iter().find_map(|columns| {
+            let length = |&column: &usize| match batch.column(column).data_type() {
+                DataType::Utf8 if batch.column(column).is_valid(row) => {
+                    batch.column(column).as_string::<i32>().value(row).len() + KEY_COLUMN_BYTES
+                }
+                _ => KEY_COLUMN_BYTES,
+            };
+            let bytes: usize = columns.iter().map(length).sum();
+            let longest = columns.iter().max_by_key(|column| length(column))?;
+            let name = self.stream.columns[*longest].name.as_str();
+            let reason = || format!("a key of {bytes} bytes; keys may have {MAX_KEY_BYTES}");
+            (bytes > MAX_KEY_BYTES).then(|| (name, reason()))
+        })
+    }
 }
 
 impl Catalog {
@@ -39,12 +65,20 @@ impl Catalog {
         let part = |(number, stream): (usize, &Arc<Stream>)| {
             let decoder = Decoder::new(Arc::clone(stream));
             let fed = |group: &usize| definitions.groups[*group].stream == number;
+            let groups: Vec<usize> = (0..definitions.groups.len()).filter(fed).collect();
+            let mut keys: Vec<Vec<usize>> =
+                groups.iter().map(|&group| definitions.groups[group].keys.clone()).collect();
+            let views = definitions.views.iter().filter(|view| view.stream == number);
+            keys.extend(views.flat_map(|view| &view.lookups).map(|lookup| lookup.keys.clone()));
+            keys.sort_unstable();
+            keys.dedup();
             StreamPart {
                 stream: Arc::clone(stream),
                 row_decoder: decoder.clone().allow_null([stream.event_time]),
                 key_decoder: decoder.clone().allow_null(0..stream.columns.len()),
                 decoder,
-                groups: (0..definitions.groups.len()).filter(fed).collect(),
+                groups,
+                keys,
             }
         };
         let streams = definitions.streams.iter().enumerate().map(part).collect();

@@ -11,4 +11,5 @@ pub mod json;
 pub mod load;
 pub mod node;
 pub mod serve;
+pub mod settings;
 pub mod simulate;

@@ -3,7 +3,7 @@
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::http::{App, Health, Metrics, router};
-use crate::ingest::{IngestError, NewBeginning, Progress, Pusher, Worker, WorkerOptions};
+use crate::ingest::{Bell, IngestError, NewBeginning, Progress, Pusher, Worker, WorkerOptions};
 use crate::serve::Serving;
 use axum::Router;
 use std::fmt;
@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use trueup_store::{EmbeddedStore, Log, MemoryStore, Options, Store, StoreError};
 
 /// How long requests that are under way may take to end after the signal to stop.
@@ -108,7 +107,7 @@ impl Node {
         let log = Arc::new(log);
         let streams = options.catalog.streams().len();
         let progress: Vec<Arc<Progress>> = (0..streams).map(|_| Arc::default()).collect();
-        let wakes: Vec<Arc<Notify>> = (0..streams).map(|_| Arc::default()).collect();
+        let wakes: Vec<Arc<Bell>> = (0..streams).map(|_| Arc::default()).collect();
         let mut workers = Vec::new();
         for stream in (0..streams).filter(|_| options.ingest) {
             let worker = WorkerOptions {

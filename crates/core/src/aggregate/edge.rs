@@ -1,4 +1,5 @@
-//! `first_value`, `last_value`: the value of the first or last event in (event time, id) order, NULL or not.
+//! `first_value`, `last_value`: the value of the first or last event in (event time, id) order,
+//! NULL or not.
 
 use crate::codec::{Reader, put_i64, put_id, put_value, read_id, read_value};
 use crate::column::Column;

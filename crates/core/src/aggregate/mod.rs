@@ -1,7 +1,10 @@
-//! Partials: what an aggregate keeps of a set of events. Each is a commutative monoid in exact arithmetic, so no order of
-//! events, no split and no merge can show in it. One file a family, one shape: empty, add, (sub,) merge, finish, put, read.
+//! Partials: what an aggregate keeps of a set of events. Each is a commutative monoid in exact
+//! arithmetic, so no order of events, no split and no merge can show in it. One file a family, one
+//! shape: empty, add, (sub,) merge, finish, put, read.
 //!
-//! A partial is of a measure (class, argument, filter), not of a feature: `sum` and `avg` over three frames share one.
+//! A partial is of a measure (class, argument, filter), not of a feature: `sum` and `avg` over
+//! three frames share one. Counts stop at the end of their type: no key has 2^64 events, but bytes
+//! may say so.
 
 mod edge;
 mod extreme;
@@ -10,7 +13,7 @@ mod sketch;
 mod truth;
 
 pub(crate) use edge::Edge;
-pub(crate) use extreme::Extreme;
+pub(crate) use extreme::{Extreme, order};
 pub(crate) use number::Number;
 pub(crate) use sketch::{DistinctSketch, QuantileSketch, finish_quantile};
 pub(crate) use truth::Truth;
@@ -72,8 +75,8 @@ impl Measure {
         self.filter.is_none_or(|slot| events.slots[slot].is_true(i))
     }
 
-    fn kind(&self, group: &Group) -> Kind {
-        self.arg.map_or(Kind::Int, |slot| group.slots[slot].clone())
+    fn kind<'g>(&self, group: &'g Group) -> &'g Kind {
+        self.arg.map_or(&Kind::Int, |slot| &group.slots[slot])
     }
 }
 
@@ -96,7 +99,7 @@ impl Partial {
         match measure.class {
             Class::Count => Partial::Count(0),
             Class::Number { squares } => {
-                Partial::Number(Number::empty(&measure.kind(group), squares))
+                Partial::Number(Number::empty(measure.kind(group), squares))
             }
             Class::Min => Partial::Extreme(Extreme::empty(false)),
             Class::Max => Partial::Extreme(Extreme::empty(true)),
@@ -116,8 +119,10 @@ impl Partial {
         }
         let column = measure.arg.map(|slot| &events.slots[slot]);
         match (self, column) {
-            (Partial::Count(n), None) => *n += 1,
-            (Partial::Count(n), Some(column)) => *n += u64::from(column.is_valid(i)),
+            (Partial::Count(n), None) => *n = n.saturating_add(1),
+            (Partial::Count(n), Some(column)) => {
+                *n = n.saturating_add(u64::from(column.is_valid(i)));
+            }
             (Partial::Number(x), Some(column)) => x.add(column, i),
             (Partial::Extreme(x), Some(column)) => x.add(column, i),
             (Partial::Edge(x), Some(column)) => x.add(events, column, i),
@@ -128,7 +133,8 @@ impl Partial {
         }
     }
 
-    /// Takes the event at `i` out again; false where this class cannot (it is no group, only a monoid).
+    /// Takes the event at `i` out again; false where this class cannot (it is no group, only a
+    /// monoid).
     pub(crate) fn sub(&mut self, measure: &Measure, events: &Events, i: usize) -> bool {
         let column = measure.arg.map(|slot| &events.slots[slot]);
         let passes = measure.passes(events, i);
@@ -147,7 +153,7 @@ impl Partial {
     /// Takes in another partial of the same measure, of events that this one does not hold.
     pub(crate) fn merge(&mut self, other: &Partial) {
         match (self, other) {
-            (Partial::Count(a), Partial::Count(b)) => *a += b,
+            (Partial::Count(a), Partial::Count(b)) => *a = a.saturating_add(*b),
             (Partial::Number(a), Partial::Number(b)) => a.merge(b),
             (Partial::Extreme(a), Partial::Extreme(b)) => a.merge(b),
             (Partial::Edge(a), Partial::Edge(b)) => a.merge(b),
@@ -185,6 +191,15 @@ impl Partial {
         }
     }
 
+    /// Leaps over a partial that is not needed.
+    pub(crate) fn skip(group: &Group, measure: &Measure, input: &mut Reader<'_>) -> Option<()> {
+        match measure.class {
+            Class::DistinctSketch => DistinctSketch::skip(input),
+            // The others are no larger than what it takes to find their end.
+            _ => Partial::read(group, measure, input).map(drop),
+        }
+    }
+
     pub(crate) fn read(
         group: &Group,
         measure: &Measure,
@@ -193,11 +208,11 @@ impl Partial {
         let kind = measure.kind(group);
         Some(match measure.class {
             Class::Count => Partial::Count(input.u64()?),
-            Class::Number { squares } => Partial::Number(Number::read(&kind, squares, input)?),
-            Class::Min => Partial::Extreme(Extreme::read(false, &kind, input)?),
-            Class::Max => Partial::Extreme(Extreme::read(true, &kind, input)?),
-            Class::First => Partial::Edge(Edge::read(false, group.id, &kind, input)?),
-            Class::Last => Partial::Edge(Edge::read(true, group.id, &kind, input)?),
+            Class::Number { squares } => Partial::Number(Number::read(kind, squares, input)?),
+            Class::Min => Partial::Extreme(Extreme::read(false, kind, input)?),
+            Class::Max => Partial::Extreme(Extreme::read(true, kind, input)?),
+            Class::First => Partial::Edge(Edge::read(false, group.id, kind, input)?),
+            Class::Last => Partial::Edge(Edge::read(true, group.id, kind, input)?),
             Class::Truth => Partial::Truth(Truth::read(input)?),
             Class::DistinctSketch => Partial::DistinctSketch(DistinctSketch::read(input)?),
             Class::QuantileSketch => Partial::QuantileSketch(QuantileSketch::read(input)?),

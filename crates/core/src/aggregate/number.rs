@@ -1,4 +1,5 @@
-//! `sum`, `avg`, `var_*`, `stddev_*`: count, exact sum and, where spread is asked for, exact sum of squares.
+//! `sum`, `avg`, `var_*`, `stddev_*`: count, exact sum and, where spread is asked for, exact sum of
+//! squares.
 
 use crate::answer::Unknown;
 use crate::codec::{Reader, put_u64};
@@ -33,7 +34,7 @@ impl Number {
         if !column.is_valid(i) {
             return;
         }
-        self.n += 1;
+        self.n = self.n.saturating_add(1);
         match (&mut self.total, column.cells()) {
             (Total::Int(sum, squares), Cells::Int(v)) => {
                 sum.add(i128::from(v[i]));
@@ -74,7 +75,7 @@ impl Number {
     }
 
     pub(crate) fn merge(&mut self, other: &Number) {
-        self.n += other.n;
+        self.n = self.n.saturating_add(other.n);
         match (&mut self.total, &other.total) {
             (Total::Int(sum, squares), Total::Int(sum2, squares2)) => {
                 sum.merge(sum2);

@@ -1,13 +1,16 @@
 //! `approx_distinct`, `approx_percentile_cont` where the events themselves are not kept.
 //!
-//! Both sketches are functions of the multiset of values, bit for bit, which law 3 asks for and which the kept libraries
-//! do not give (their HyperLogLog states carry an estimator that depends on order, their quantile sketches a rounded sum
-//! or random choices). `docs/decisions/0003` has the comparison.
+//! Both sketches are functions of the multiset of values, bit for bit, which law 3 asks for and
+//! which the kept libraries do not give (their HyperLogLog states carry an estimator that depends
+//! on order, their quantile sketches a rounded sum or random choices). `docs/decisions/0003` has
+//! the comparison.
 //!
-//! - Distinct: the K least 64-bit hashes ("bottom-k" or KMV; Bar-Yossef et al., "Counting distinct elements in a data
-//!   stream", 2002). Exact up to K values, then `(K - 1) / max`, with a relative standard error of `1 / sqrt(K - 2)`: 3.1 %.
-//! - Quantile: a histogram whose bucket is a double's sign, exponent and first 7 bits of mantissa (log-linear, as in
-//!   Tene's HdrHistogram). A quantile is off by at most 2^-8 of its value, 0.4 %, from the value of that rank.
+//! - Distinct: the K least 64-bit hashes ("bottom-k" or KMV; Bar-Yossef et al., "Counting distinct
+//!   elements in a data stream", 2002). Exact up to K values, then `(K - 1) / max`, with a relative
+//!   standard error of `1 / sqrt(K - 2)`: 3.1 %.
+//! - Quantile: a histogram whose bucket is a double's sign, exponent and first 7 bits of mantissa
+//!   (log-linear, as in Tene's HdrHistogram). A quantile is off from the
+//!   value of that rank by at most 2^-8 of it (0.4 %).
 
 use crate::codec::{Reader, put_i64, put_u64, put_value};
 use crate::column::Column;
@@ -41,7 +44,15 @@ impl DistinctSketch {
         }
     }
 
+    /// Whether a hash is greater than all that are kept, and no more are.
+    fn is_beyond(&self, hash: u64) -> bool {
+        self.least.get(KEPT_HASHES - 1).is_some_and(|&greatest| hash >= greatest)
+    }
+
     fn insert(&mut self, hash: u64) {
+        if self.is_beyond(hash) {
+            return;
+        }
         if let Err(place) = self.least.binary_search(&hash)
             && place < KEPT_HASHES
         {
@@ -51,7 +62,13 @@ impl DistinctSketch {
     }
 
     pub(crate) fn merge(&mut self, other: &DistinctSketch) {
-        other.least.iter().for_each(|&hash| self.insert(hash));
+        for &hash in &other.least {
+            // They ascend, so none behind it is kept either.
+            if self.is_beyond(hash) {
+                return;
+            }
+            self.insert(hash);
+        }
     }
 
     pub(crate) fn finish(&self) -> Value {
@@ -69,8 +86,13 @@ impl DistinctSketch {
         }
     }
 
+    pub(crate) fn skip(input: &mut Reader<'_>) -> Option<()> {
+        let n = input.count(size_of::<u64>())?;
+        input.take(n * size_of::<u64>()).map(drop)
+    }
+
     pub(crate) fn read(input: &mut Reader<'_>) -> Option<DistinctSketch> {
-        let n = input.count(1)?;
+        let n = input.count(size_of::<u64>())?;
         if n > KEPT_HASHES {
             return None;
         }
@@ -101,7 +123,8 @@ impl QuantileSketch {
         if column.is_valid(i)
             && let Some(x) = number(column, column.kind(), i)
         {
-            *self.counts.entry(bucket(x)).or_insert(0) += 1;
+            let count = self.counts.entry(bucket(x)).or_insert(0);
+            *count = count.saturating_add(1);
         }
     }
 
@@ -119,18 +142,19 @@ impl QuantileSketch {
 
     pub(crate) fn merge(&mut self, other: &QuantileSketch) {
         for (&bucket, n) in &other.counts {
-            *self.counts.entry(bucket).or_insert(0) += n;
+            let count = self.counts.entry(bucket).or_insert(0);
+            *count = count.saturating_add(*n);
         }
     }
 
     /// The middle of the bucket that holds the value of rank `p * (n - 1)`, rounded down.
     pub(crate) fn finish(&self, func: &Func) -> Value {
         let Func::Percentile(p) = func else { return Value::Null };
-        let n: u64 = self.counts.values().sum();
+        let n = self.counts.values().fold(0u64, |n, &count| n.saturating_add(count));
         let rank = (p * n.saturating_sub(1) as f64) as u64;
         let mut seen = 0;
         for (&bucket, count) in &self.counts {
-            seen += count;
+            seen = u64::saturating_add(seen, *count);
             if seen > rank {
                 return Value::Float(middle(bucket));
             }
@@ -148,7 +172,7 @@ impl QuantileSketch {
 
     pub(crate) fn read(input: &mut Reader<'_>) -> Option<QuantileSketch> {
         let mut counts = BTreeMap::new();
-        for _ in 0..input.count(1)? {
+        for _ in 0..input.count(2)? {
             let (bucket, n) = (input.i64()?, input.u64()?);
             let ascending = counts.last_key_value().is_none_or(|(&last, _)| last < bucket);
             // The widest bucket is that of the greatest double.
@@ -161,7 +185,8 @@ impl QuantileSketch {
     }
 }
 
-/// Sign and leading bits as an integer that is ordered as the doubles are; 0 and all that is nearer to it share 0.
+/// Sign and leading bits as an integer that is ordered as the doubles are; 0 and all that is nearer
+/// to it share 0.
 fn bucket(x: f64) -> i64 {
     let magnitude = (x.abs().to_bits() >> DROPPED_BITS) as i64;
     if x < 0.0 { -magnitude } else { magnitude }

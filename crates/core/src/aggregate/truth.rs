@@ -22,7 +22,7 @@ impl Truth {
 
     pub(crate) fn add(&mut self, column: &Column, i: usize) {
         if let Some(n) = self.side(column, i) {
-            *n += 1;
+            *n = n.saturating_add(1);
         }
     }
 
@@ -33,13 +33,13 @@ impl Truth {
     }
 
     pub(crate) fn merge(&mut self, other: &Truth) {
-        self.yes += other.yes;
-        self.no += other.no;
+        self.yes = self.yes.saturating_add(other.yes);
+        self.no = self.no.saturating_add(other.no);
     }
 
     pub(crate) fn finish(&self, func: &Func) -> Value {
         match func {
-            _ if self.yes + self.no == 0 => Value::Null,
+            _ if self.yes == 0 && self.no == 0 => Value::Null,
             Func::BoolAnd => Value::Bool(self.no == 0),
             _ => Value::Bool(self.yes > 0),
         }

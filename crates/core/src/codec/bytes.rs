@@ -1,5 +1,27 @@
-//! Varints and the other small change of the codec. Readers return `None` at the first byte that cannot be right, and never
-//! allocate more than the input they stand on could fill.
+//! Varints and the other small change of the codec. Readers return `None` at the first byte that
+//! cannot be right, and allocate for a count only if the bytes behind it could hold that many.
+
+/// A reader of a varint of this type, which takes at most so many bytes.
+macro_rules! varint {
+    ($number:ident, $most:literal) => {
+        #[inline]
+        pub(crate) fn $number(&mut self) -> Option<$number> {
+            let mut value = 0;
+            for (i, &byte) in self.rest.iter().take($most).enumerate() {
+                let bits = $number::from(byte & 0x7f);
+                value |= bits << (7 * i);
+                if byte < 0x80 {
+                    self.rest = &self.rest[i + 1..];
+                    // No bit has fallen off at the top, and no zero byte makes a second spelling
+                    // of a shorter number.
+                    let fits = value >> (7 * i) == bits && (byte != 0 || i == 0);
+                    return fits.then_some(value);
+                }
+            }
+            None
+        }
+    };
+}
 
 /// Reads from the front of a byte slice.
 #[derive(Clone, Copy)]
@@ -38,38 +60,8 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().ok()
     }
 
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return None;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                // A zero last byte would be a second spelling of a shorter number.
-                return (byte != 0 || shift == 0).then_some(value);
-            }
-        }
-        None
-    }
-
-    pub(crate) fn u128(&mut self) -> Option<u128> {
-        let mut value = 0u128;
-        for shift in (0..128).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u128::from(byte & 0x7f);
-            if shift == 126 && bits > 3 {
-                return None;
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return (byte != 0 || shift == 0).then_some(value);
-            }
-        }
-        None
-    }
+    varint!(u64, 10);
+    varint!(u128, 19);
 
     pub(crate) fn i64(&mut self) -> Option<i64> {
         let zigzag = self.u64()?;
@@ -81,10 +73,10 @@ impl<'a> Reader<'a> {
         Some((zigzag >> 1) as i128 ^ -((zigzag & 1) as i128))
     }
 
-    /// A count of things that each take at least one byte (or, with `bits`, one bit) of what is left.
-    pub(crate) fn count(&mut self, per_byte: usize) -> Option<usize> {
+    /// A count of things that each take at least `least` bytes of what is left.
+    pub(crate) fn count(&mut self, least: usize) -> Option<usize> {
         let n = usize::try_from(self.u64()?).ok()?;
-        (n <= self.rest.len().checked_mul(per_byte)?).then_some(n)
+        (n.checked_mul(least)? <= self.rest.len()).then_some(n)
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {

@@ -6,8 +6,9 @@ use crate::value::Value;
 /// The values of a group's partition columns, each with its type and length before it.
 ///
 /// ```text
-/// key  part │ part │ …      part  0: NULL │ 1: Bool u8 │ 2: Int zigzag │ 3: Decimal zigzag │ 4: Float 8 bytes LE
-///                                 5: Text length, bytes │ 6: Time zigzag │ 7: Date zigzag
+/// key   part │ part │ …
+/// part  0: NULL │ 1: Bool u8 │ 2: Int zigzag │ 3: Decimal zigzag │ 4: Float 8 bytes LE
+///       5: Text length, bytes │ 6: Time zigzag │ 7: Date zigzag
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Vec<u8>);

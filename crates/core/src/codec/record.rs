@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! record   length varint │ payload │ checksum u32 LE of (key, payload)
-//! payload  flags u8 │ event time zigzag │ id │ [source, partition, offset varints] │ null bits │ values
+//! payload  flags u8 │ event time zigzag │ id │ [source, partition, offset varints]
+//!          │ null bits │ values
 //!          flags: 1 = has a position; all other bits 0
 //!          id: zigzag integer │ 16 bytes │ length, text        (the group's IdKind)
 //!          null bits: one a slot, set where the slot is NULL, least significant first
 //! ```
 //!
-//! The length counts payload and checksum. Records follow one another without anything between, so that a store can
-//! append them blind; the checksum has the key in it, so that bytes under a wrong key never count.
+//! The length counts payload and checksum. Records follow one another without anything between, so
+//! that a store can append them blind; the checksum has the key in it, so that bytes under a wrong
+//! key never count.
 
 use super::bytes::{Reader, put_bits, put_i64, put_u64};
 use super::value::{put_id, put_value, read_id, read_value};
@@ -31,8 +33,8 @@ pub struct Position {
 
 const HAS_POSITION: u8 = 1;
 
-/// Appends the record of `event` under `key` to `out`. Exact groups may leave the position out; the others refuse such
-/// records when they fold.
+/// Appends the record of `event` under `key` to `out`. Exact groups may leave the position out; the
+/// others refuse such records when they fold.
 pub fn record(key: &[u8], event: &Event, position: Option<Position>, out: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(48);
     payload.push(if position.is_some() { HAS_POSITION } else { 0 });
@@ -48,9 +50,14 @@ pub fn record(key: &[u8], event: &Event, position: Option<Position>, out: &mut V
     for value in &event.slots {
         put_value(&mut payload, value);
     }
+    seal_record(key, &payload, out);
+}
+
+/// Appends a payload with its length before it and its checksum behind.
+pub(crate) fn seal_record(key: &[u8], payload: &[u8], out: &mut Vec<u8>) {
     put_u64(out, payload.len() as u64 + 4);
-    out.extend_from_slice(&payload);
-    out.extend_from_slice(&(checksum(key, &payload) as u32).to_le_bytes());
+    out.extend_from_slice(payload);
+    out.extend_from_slice(&(checksum(key, payload) as u32).to_le_bytes());
 }
 
 /// The records of a tail, in the order in which they were appended.

@@ -1,4 +1,5 @@
-//! Magnitudes of any length, for the last steps of a mean or a variance: limbs of 64 bits, least significant first.
+//! Magnitudes of any length, for the last steps of a mean or a variance: limbs of 64 bits, least
+//! significant first.
 
 /// A magnitude times `2^exponent`.
 #[derive(Clone, Debug)]
@@ -69,7 +70,8 @@ impl Big {
         limbs
     }
 
-    /// The quotient by all `divisors` in turn, with at least 128 significant bits, and whether anything was left over.
+    /// The quotient by all `divisors` in turn, with at least 128 significant bits, and whether
+    /// anything was left over.
     ///
     /// Dividing step by step is exact: floor(floor(a / b) / c) = floor(a / (b c)).
     pub(crate) fn over(&self, divisors: &[u64]) -> (Big, bool) {
@@ -92,8 +94,8 @@ impl Big {
         (Big::new(&limbs, self.exponent - 64 * room as i64), rest)
     }
 
-    /// The leading 128 bits, their exponent, and whether lower bits are set; the exponent is even if `even` asks for it
-    /// (then 127 bits may lead).
+    /// The leading 128 bits, their exponent, and whether lower bits are set; the exponent is even
+    /// if `even` asks for it (then 127 bits may lead).
     pub(crate) fn top(&self, even: bool) -> (u128, i64, bool) {
         let Some(&last) = self.limbs.last() else { return (0, 0, false) };
         let n = self.limbs.len();

@@ -1,9 +1,10 @@
-//! Sums of doubles. Two tiers: a few limbs around the point take values as money has them (multiples of 2^-64 below 2^31);
-//! the first value outside them makes room for all.
+//! Sums of doubles. Two tiers: a few limbs around the point take values as money has them
+//! (multiples of 2^-64 below 2^31); the first value outside them makes room for all.
 
 use super::big::Big;
 use super::int::square;
 use super::round::nearest;
+use super::stretch::Stretch;
 use super::wide::{Wide, extend};
 
 /// Limbs that hold any sum of 2^64 doubles: from 2^-1088 (17 limbs below the point) to 2^1152.
@@ -20,7 +21,7 @@ pub struct FloatSum {
     /// In units of 2^-64.
     near: Wide<3>,
     /// In units of 2^-1088.
-    far: Option<Box<Wide<SUM_LIMBS>>>,
+    far: Option<Stretch<SUM_LIMBS>>,
 }
 
 impl Default for FloatSum {
@@ -78,21 +79,21 @@ impl FloatSum {
             self.near.add(extend(near_units(mantissa, exponent)), 0);
             return;
         }
-        let far = self.far.get_or_insert_with(|| Box::new(Wide::ZERO));
+        let far = self.far.get_or_insert_default();
         let place = (exponent + 1088) as usize;
-        far.add(extend(i128::from(mantissa) << (place % 64)), place / 64);
+        far.add(&extend(i128::from(mantissa) << (place % 64)), place / 64);
     }
 
     /// Adds another sum.
     pub fn merge(&mut self, other: &FloatSum) {
         self.near.add_all(&other.near, 0);
         if let Some(other) = &other.far {
-            self.far.get_or_insert_with(|| Box::new(Wide::ZERO)).add_all(other, 0);
+            self.far.get_or_insert_default().merge(other);
         }
     }
 
     fn total(&self) -> Wide<SUM_LIMBS> {
-        let mut total = self.far.as_ref().map_or(Wide::ZERO, |far| **far);
+        let mut total = self.far.as_ref().map_or(Wide::ZERO, Stretch::wide);
         total.add_all(&self.near, SUM_POINT);
         total
     }
@@ -145,7 +146,7 @@ impl FloatSum {
         let wide = Wide::<SUM_LIMBS>::decode(input)?;
         Some(match narrow(&wide, SUM_POINT) {
             Some(near) => FloatSum { near, far: None },
-            None => FloatSum { near: Wide::ZERO, far: Some(Box::new(wide)) },
+            None => FloatSum { near: Wide::ZERO, far: Some(Stretch::of(&wide)) },
         })
     }
 }
@@ -168,7 +169,8 @@ fn near_over(units: u128, n: u64) -> Option<f64> {
 
 /// The limbs from `point` on, if they hold the whole number and leave the highest limb to the sign.
 ///
-/// That limb is room for the carries of 2^64 numbers: sums that were read and are then merged must not wrap.
+/// That limb is room for the carries of 2^64 numbers: sums that were read and are then merged must
+/// not wrap.
 fn narrow<const N: usize, const M: usize>(wide: &Wide<N>, point: usize) -> Option<Wide<M>> {
     let mut near = Wide::<M>::ZERO;
     near.limbs.copy_from_slice(&wide.limbs[point..point + M]);
@@ -185,7 +187,7 @@ pub struct FloatSquares {
     /// In units of 2^-128.
     near: Wide<4>,
     /// In units of 2^-2176.
-    far: Option<Box<Wide<SQUARE_LIMBS>>>,
+    far: Option<Stretch<SQUARE_LIMBS>>,
 }
 
 impl Default for FloatSquares {
@@ -232,20 +234,20 @@ impl FloatSquares {
         let high = product.checked_shr(128 - (place % 64) as u32).unwrap_or(0);
         let value = Wide { limbs: [low as u64, (low >> 64) as u64, high as u64] };
         let value = if negative { value.negated() } else { value };
-        let far = self.far.get_or_insert_with(|| Box::new(Wide::ZERO));
-        far.add(value.limbs, place / 64);
+        let far = self.far.get_or_insert_default();
+        far.add(&value.limbs, place / 64);
     }
 
     /// Adds another sum of squares.
     pub fn merge(&mut self, other: &FloatSquares) {
         self.near.add_all(&other.near, 0);
         if let Some(other) = &other.far {
-            self.far.get_or_insert_with(|| Box::new(Wide::ZERO)).add_all(other, 0);
+            self.far.get_or_insert_default().merge(other);
         }
     }
 
     fn total(&self) -> Wide<SQUARE_LIMBS> {
-        let mut total = self.far.as_ref().map_or(Wide::ZERO, |far| **far);
+        let mut total = self.far.as_ref().map_or(Wide::ZERO, Stretch::wide);
         total.add_all(&self.near, SQUARE_POINT);
         total
     }
@@ -270,7 +272,7 @@ impl FloatSquares {
         let wide = Wide::<SQUARE_LIMBS>::decode(input).filter(|w| !w.is_negative())?;
         Some(match narrow(&wide, SQUARE_POINT) {
             Some(near) => FloatSquares { near, far: None },
-            None => FloatSquares { near: Wide::ZERO, far: Some(Box::new(wide)) },
+            None => FloatSquares { near: Wide::ZERO, far: Some(Stretch::of(&wide)) },
         })
     }
 }

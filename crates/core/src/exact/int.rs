@@ -37,7 +37,8 @@ impl IntSum {
         (high == (value >> 127) as u64).then_some(value)
     }
 
-    /// The mean of `n` values of this scale, `sum / (n * 10^scale)`, as the nearest double. `n` is at least 1.
+    /// The mean of `n` values of this scale, `sum / (n * 10^scale)`, as the nearest double. `n` is
+    /// at least 1.
     pub fn mean(&self, n: u64, scale: u8) -> f64 {
         let n = n.max(1);
         // Both exact as doubles: one IEEE division rounds once.
@@ -85,12 +86,18 @@ impl Default for IntSquares {
 impl IntSquares {
     /// Adds the square of a value.
     pub fn add(&mut self, x: i128) {
-        self.0.add_all(&square(x.unsigned_abs()), 0);
+        match u64::try_from(x.unsigned_abs()) {
+            Ok(x) => self.0.add(short_square(x), 0),
+            Err(_) => self.0.add_all(&square(x.unsigned_abs()), 0),
+        }
     }
 
     /// Takes the square of a value out again.
     pub fn sub(&mut self, x: i128) {
-        self.0.add_all(&square(x.unsigned_abs()).negated(), 0);
+        match u64::try_from(x.unsigned_abs()) {
+            Ok(x) => self.0.add(Wide { limbs: short_square(x) }.negated().limbs, 0),
+            Err(_) => self.0.add_all(&square(x.unsigned_abs()).negated(), 0),
+        }
     }
 
     /// Adds another sum of squares.
@@ -111,6 +118,12 @@ impl IntSquares {
     pub fn decode(input: &mut &[u8]) -> Option<IntSquares> {
         Wide::decode(input).filter(|w| !w.is_negative()).map(IntSquares)
     }
+}
+
+/// The square of a 64-bit magnitude, with a limb to spare for the sign.
+fn short_square(x: u64) -> [u64; 3] {
+    let square = u128::from(x) * u128::from(x);
+    [square as u64, (square >> 64) as u64, 0]
 }
 
 /// The square of a 128-bit magnitude, with limbs to spare for the sign.

@@ -1,7 +1,7 @@
 //! The one place that rounds.
 
-/// The double nearest to `top * 2^exponent`, ties to even; `sticky` says that the true value is a little larger, by less
-/// than one unit of `top`. `None` if it is beyond the greatest double.
+/// The double nearest to `top * 2^exponent`, ties to even; `sticky` says that the true value is a
+/// little larger, by less than one unit of `top`. `None` if it is beyond the greatest double.
 ///
 /// `top` must have at least 55 significant bits where `sticky` is set.
 pub(crate) fn nearest(top: u128, exponent: i64, sticky: bool) -> Option<f64> {
@@ -12,7 +12,8 @@ pub(crate) fn nearest(top: u128, exponent: i64, sticky: bool) -> Option<f64> {
     if exponent + bits > 1025 {
         return None;
     }
-    // The unit in the last place: 53 bits of precision, but never below the least subnormal, 2^-1074.
+    // The unit in the last place: 53 bits of precision, but never below the least subnormal,
+    // 2^-1074.
     let unit = (exponent + bits - 53).max(-1074);
     let drop = unit - exponent;
     let (mut kept, half, rest) = match drop {

@@ -1,15 +1,17 @@
-//! Variance and standard deviation: the exact rational `(n Σx² - (Σx)²) / (n (n - k))`, rounded once; its root too.
+//! Variance and standard deviation: the exact rational `(n Σx² - (Σx)²) / (n (n - k))`, rounded
+//! once; its root too.
 
 use super::big::Big;
 use super::float::{FloatSquares, FloatSum};
 use super::int::{IntSquares, IntSum, with_scale};
 use super::round::nearest;
 
-/// The spread of `n` values; each result is the double nearest to the exact one, `None` if that is beyond the greatest,
-/// if there are no values, or if the sums cannot be those of the same values.
+/// The spread of `n` values; each result is the double nearest to the exact one, `None` if that is
+/// beyond the greatest, if there are no values, or if the sums cannot be those of the same values.
 #[derive(Clone, Debug)]
 pub struct Spread {
-    /// `n Σx² - (Σx)²`, in units of `10^-2 scale`; `None` if it is negative, as no values can make it.
+    /// `n Σx² - (Σx)²`, in units of `10^-2 scale`; `None` if it is negative, as no values can make
+    /// it.
     numerator: Option<Big>,
     n: u64,
     scale: u8,
@@ -63,7 +65,8 @@ impl Spread {
         let (quotient, rest) =
             self.numerator.as_ref()?.over(&with_scale(&[self.n, freedom], self.scale, 2));
         let (top, exponent, sticky) = quotient.top(true);
-        // floor(sqrt(floor(x))) = floor(sqrt(x)), and 63 bits of root leave rounding far above the floor.
+        // floor(sqrt(floor(x))) = floor(sqrt(x)), and 63 bits of root leave rounding far above the
+        // floor.
         let root = top.isqrt();
         nearest(root, exponent / 2, sticky || rest || root * root != top)
     }

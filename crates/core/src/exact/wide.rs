@@ -1,7 +1,8 @@
 //! Fixed-point two's complement numbers of N limbs, and their canonical bytes.
 //!
 //! ```text
-//! bytes  (count << 1 | negative) varint │ place varint │ the magnitude's bytes from the lowest that is not 0 to the highest
+//! bytes  (count << 1 | negative) varint │ place varint
+//!        │ the magnitude's bytes from the lowest that is not 0 to the highest
 //!        0 is the single byte 0; `place` is the lowest byte's place, from the number's own point
 //! ```
 
@@ -57,7 +58,8 @@ impl<const N: usize> Wide<N> {
         (negative, if negative { self.negated().limbs } else { self.limbs })
     }
 
-    /// The canonical bytes of this number; `point` limbs are added to the place, for a number that is held at another scale.
+    /// The canonical bytes of this number; `point` limbs are added to the place, for a number that
+    /// is held at another scale.
     pub(crate) fn encode(&self, point: usize, out: &mut Vec<u8>) {
         let (negative, limbs) = self.magnitude();
         let byte = |i: usize| (limbs[i / 8] >> (i % 8 * 8)) as u8;

@@ -1,32 +1,58 @@
 //! Exact state: the set of a key's events, trimmed.
 //!
-//! What trimming keeps is a suffix of the (time, id) order: events not older than the newest less the horizon, and the
-//! newest n + 1 for ROWS frames, whatever their age. Since the newest time only grows, an event that was trimmed once
-//! would be trimmed from any larger set too: the state is a function of the set of events. From when it is whole follows
-//! from the oldest event time ever seen, which is one too.
+//! What trimming keeps is a suffix of the order of times: events not older than the newest less the
+//! horizon, and the newest n + 1 for ROWS frames, whatever their age; of these the newest that weigh
+//! no more than the bound on bytes. Both edges only ever move on as the set of events grows, so an
+//! event that was trimmed once would be trimmed from any larger set too: the state is a function of
+//! the set of events. From when it is whole follows from the oldest event time ever seen, and from
+//! the edge of the bound, which are functions of the set as well.
+//!
+//! That the edge of the bound only moves on takes care of two kinds. Events of one time go together,
+//! or which of them stay would depend on what came when. And of two events with one id and different
+//! content the one that loses goes on weighing, as one of the *beaten*, until the edges pass it:
+//! were its weight given back to events that have gone already, they would be missed.
 //!
 //! ```text
-//! body  oldest i64 LE │ cut from i64 LE │ events
+//! body    oldest i64 LE │ cut from i64 LE │ events │ beaten
+//! beaten  n varint │ (time zigzag, hash u64 LE, weight varint), ascending
 //! ```
 
 use super::{Limits, Stored};
-use crate::codec::{Corrupt, Reader, open, put_events, read_events, records, seal};
+use crate::codec::{
+    Corrupt, Reader, hash_of, open, put_events, put_i64, put_u64, read_events, records, seal,
+    weight, weight_at_most,
+};
 use crate::events::{Events, Met};
 use crate::plan::Plan;
+use std::collections::BTreeSet;
+
+/// What one of the beaten takes in a base beside the weight of its event, in bytes.
+const BEATEN_BYTES: u64 = 19;
+
+/// An event that has given way to another with its id: what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Beaten {
+    time: i64,
+    /// Of id and content, so that a repeat weighs once.
+    hash: u64,
+    weight: u64,
+}
 
 pub(crate) struct ExactState {
     pub(crate) events: Events,
+    beaten: BTreeSet<Beaten>,
     /// The oldest event time ever seen; `i64::MAX` before the first.
     oldest: i64,
-    /// Event times from here on are whole as far as the bound on events goes; `i64::MIN` if it was never hit.
+    /// The edge of the bound on bytes, if it is beyond that of the horizon: events before it have
+    /// gone. `i64::MIN` if not.
     cut_from: i64,
-    /// Whether the bound on events was hit now.
+    /// Whether the bound on bytes was hit now.
     pub(crate) cut: bool,
 }
 
 impl ExactState {
-    /// Decodes the base and takes in the tail; of the slots only those `needed`, unless the tail holds records (whose
-    /// conflicts are settled by all slots).
+    /// Decodes the base and takes in the tail; of the slots only those `needed`, unless the tail
+    /// holds records (whose conflicts are settled by all slots).
     pub(crate) fn load(
         plan: &Plan,
         key: &[u8],
@@ -35,45 +61,102 @@ impl ExactState {
         needed: &dyn Fn(usize) -> bool,
     ) -> Result<(ExactState, Met), Corrupt> {
         let all = !stored.tail.is_empty();
-        let (events, oldest, cut_from) = match stored.base {
-            None => (Events::new(&plan.group.slots), i64::MAX, i64::MIN),
+        let mut state = match stored.base {
+            None => ExactState {
+                events: Events::new(&plan.group.slots),
+                beaten: BTreeSet::new(),
+                oldest: i64::MAX,
+                cut_from: i64::MIN,
+                cut: false,
+            },
             Some(base) => {
                 let body = open(plan.group.keep, key, base)?;
                 decode(plan, body, &|slot| all || needed(slot)).ok_or(Corrupt::Base)?
             }
         };
-        let mut state = ExactState { events, oldest, cut_from, cut: false };
         let mut met = Met::default();
+        // A base is as trimming left it.
         if all {
-            let mut more = Events::new(&plan.group.slots);
-            records(&plan.group, key, stored.tail, |event, _| {
-                state.oldest = state.oldest.min(event.time);
-                more.push(event.time, event.id, &event.slots);
-            })?;
-            let events = std::mem::replace(&mut state.events, Events::new(&[]));
-            (state.events, met) = events.merge(more);
+            met = state.take(plan, key, stored.tail)?;
+            state.trim(plan, limits, &mut met);
         }
-        state.trim(plan, limits, &mut met);
         Ok((state, met))
+    }
+
+    fn take(&mut self, plan: &Plan, key: &[u8], tail: &[u8]) -> Result<Met, Corrupt> {
+        let mut more = Events::new(&plan.group.slots);
+        let mut late = 0;
+        records(&plan.group, key, tail, |event, _| {
+            self.oldest = self.oldest.min(event.time);
+            if event.time < self.cut_from {
+                late += 1;
+            } else {
+                more.push(event.time, event.id, &event.slots);
+            }
+        })?;
+        let events = std::mem::replace(&mut self.events, Events::new(&[]));
+        let (events, mut met) = events.merge_telling(more, &mut |events, i| {
+            let (time, weight) = (events.times[i], weight(events, i) + BEATEN_BYTES);
+            self.beaten.insert(Beaten { time, hash: hash_of(events, i), weight });
+        });
+        self.events = events;
+        met.late += late;
+        Ok(met)
     }
 
     fn trim(&mut self, plan: &Plan, limits: &Limits, met: &mut Met) {
         let Some(&newest) = self.events.times.last() else { return };
         let edge = newest.saturating_sub(plan.horizon_us);
-        let rows = self.events.len().saturating_sub(plan.newest_rows);
-        // Ties stay or go together, so that the oldest time here tells whether anything has gone.
-        let rows = self.events.times.get(rows).map_or(rows, |&time| self.events.before(time));
-        let old = self.events.before(edge).min(rows);
-        if old > 0 {
-            self.events.drop_front(old);
-            met.late += (old as u64).min(met.added);
+        let horizon = match plan.newest_rows {
+            0 => edge,
+            // Ties stay or go together, so that the oldest time here tells whether anything has gone.
+            rows => match self.events.len().checked_sub(rows) {
+                Some(first) => edge.min(self.events.times[first]),
+                None => i64::MIN,
+            },
+        };
+        let gone = self.drop_before(horizon);
+        met.late += gone.min(met.added);
+        if self.cut_from <= horizon {
+            self.cut_from = i64::MIN;
         }
-        if let Some(over) = self.events.len().checked_sub(limits.max_events.max(1))
-            && over > 0
-        {
-            self.cut_from = self.cut_from.max(self.events.times[over - 1].saturating_add(1));
-            self.events.drop_front(over);
+        if let Some(from) = self.outgrown(limits.max_bytes as u64) {
+            self.drop_before(from);
+            self.cut_from = from;
             self.cut = true;
+        }
+    }
+
+    /// Drops what is older than `time`, and says how many events that were.
+    fn drop_before(&mut self, time: i64) -> u64 {
+        let old = self.events.before(time);
+        self.events.drop_front(old);
+        self.beaten = self.beaten.split_off(&Beaten { time, hash: 0, weight: 0 });
+        old as u64
+    }
+
+    /// The least time from which on all events, the beaten among them, weigh at most `max_bytes`;
+    /// `None` if all do.
+    fn outgrown(&self, max_bytes: u64) -> Option<i64> {
+        let beaten = self.beaten.iter().map(|beaten| beaten.weight).sum::<u64>();
+        if weight_at_most(&self.events) + beaten <= max_bytes {
+            return None;
+        }
+        let events = (0..self.events.len()).rev();
+        let mut events = events.map(|i| (self.events.times[i], weight(&self.events, i))).peekable();
+        let mut beaten = self.beaten.iter().rev().map(|b| (b.time, b.weight)).peekable();
+        let mut sum = 0;
+        loop {
+            let newer = match (events.peek(), beaten.peek()) {
+                (Some(event), Some(other)) if event.0 < other.0 => beaten.next(),
+                (None, _) => beaten.next(),
+                _ => events.next(),
+            };
+            let (time, weight) = newer?;
+            sum += weight;
+            if sum > max_bytes {
+                return Some(time.saturating_add(1));
+            }
         }
     }
 
@@ -83,14 +166,16 @@ impl ExactState {
         trimmed.max(self.cut_from)
     }
 
-    /// Whether an event may have left that came before all those here: ROWS frames cannot reach behind them.
+    /// Whether an event may have left that came before all those here: ROWS frames cannot reach
+    /// behind them.
     pub(crate) fn has_lost_rows(&self, plan: &Plan) -> bool {
         // Trimming leaves the newest rows, so with fewer than those nothing has left.
         let trimmed = self.trimmed_before(plan).is_some();
         trimmed && self.events.len() >= plan.newest_rows || self.cut_from > i64::MIN
     }
 
-    /// The time before which events may have been trimmed, if one that old was ever seen and is not here.
+    /// The time before which events may have been trimmed, if one that old was ever seen and is not
+    /// here.
     fn trimmed_before(&self, plan: &Plan) -> Option<i64> {
         let (first, newest) = (self.events.times.first()?, self.events.times.last()?);
         let edge = newest.saturating_sub(plan.horizon_us);
@@ -98,18 +183,33 @@ impl ExactState {
     }
 
     pub(crate) fn base(&self, plan: &Plan, key: &[u8]) -> Vec<u8> {
-        let mut body = Vec::with_capacity(16 + 16 * self.events.len());
+        let mut body = Vec::with_capacity(32 + 16 * self.events.len());
         body.extend_from_slice(&self.oldest.to_le_bytes());
         body.extend_from_slice(&self.cut_from.to_le_bytes());
         put_events(&mut body, &self.events);
+        put_u64(&mut body, self.beaten.len() as u64);
+        for beaten in &self.beaten {
+            put_i64(&mut body, beaten.time);
+            body.extend_from_slice(&beaten.hash.to_le_bytes());
+            put_u64(&mut body, beaten.weight);
+        }
         seal(plan.group.keep, key, &body)
     }
 }
 
-fn decode(plan: &Plan, body: &[u8], needed: &dyn Fn(usize) -> bool) -> Option<(Events, i64, i64)> {
+fn decode(plan: &Plan, body: &[u8], needed: &dyn Fn(usize) -> bool) -> Option<ExactState> {
     let mut input = Reader::new(body);
     let oldest = i64::from_le_bytes(input.array()?);
     let cut_from = i64::from_le_bytes(input.array()?);
     let events = read_events(&plan.group, &mut input, needed)?;
-    input.is_empty().then_some((events, oldest, cut_from))
+    let mut beaten = BTreeSet::new();
+    // A time, a hash and a weight.
+    for _ in 0..input.count(10)? {
+        let time = input.i64()?;
+        let hash = u64::from_le_bytes(input.array()?);
+        // A record is far below 4 GiB; weights of that size would overflow nothing but good sense.
+        let weight = u64::from(u32::try_from(input.u64()?).ok()?);
+        beaten.insert(Beaten { time, hash, weight });
+    }
+    input.is_empty().then_some(ExactState { events, beaten, oldest, cut_from, cut: false })
 }

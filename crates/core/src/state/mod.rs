@@ -1,8 +1,11 @@
-//! A key's state in memory: what its base and the records behind it say together, trimmed. `fold` writes it down, `read`
-//! evaluates frames on it; both see the same, so it does not matter what was folded when.
+//! A key's state in memory: what its base and the records behind it say together, trimmed. `fold`
+//! writes it down, `read` evaluates frames on it; both see the same, so it does not matter what was
+//! folded when.
 
+mod bins;
 mod exact;
 mod partials;
+mod seen;
 
 pub(crate) use exact::ExactState;
 pub(crate) use partials::PartialState;
@@ -24,14 +27,16 @@ pub struct Stored<'a> {
 /// Bounds on one key's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many events an exact base holds at most. The oldest go, and the base says from when it is whole.
-    pub max_events: usize,
+    /// How much the events of an exact base weigh at most, in bytes: each as a base holds it, but
+    /// without what it saves by deltas from its neighbours, so that the base is no longer than this.
+    /// The oldest go, and the base says from when it is whole.
+    pub max_bytes: usize,
 }
 
 impl Default for Limits {
-    /// 65,536 events: near 1 MiB folded at 16 bytes an event.
+    /// 1 MiB: some 50,000 events of a few columns. What needs more wants bins.
     fn default() -> Limits {
-        Limits { max_events: 65_536 }
+        Limits { max_bytes: 1 << 20 }
     }
 }
 
@@ -44,14 +49,15 @@ pub struct Folded {
     pub met: Met,
     /// Events (or, in groups without them, bins and raw events) that the base holds.
     pub held: usize,
-    /// Whether the bound on events made the oldest go.
+    /// Whether the bound on bytes made the oldest go.
     pub cut: bool,
 }
 
 /// Folds the records of the tail into the base.
 ///
 /// # Errors
-/// [`Corrupt`] if base or tail are damaged, or belong to another key; nothing is lost, the caller keeps what it has.
+/// [`Corrupt`] if base or tail are damaged, or belong to another key; nothing is lost, the caller
+/// keeps what it has.
 pub fn fold(
     plan: &Plan,
     key: &[u8],

@@ -2,22 +2,25 @@
 //!
 //! ```text
 //! body     oldest i64 LE │ newest i64 LE │ floor │ bins │ raw events │ recent ids │ admitted
-//! floor    0 │ 1, newest zigzag, events varint, partial, partial, …       one partial a measure
-//! bins     n varint │ (start zigzag, newest zigzag, events varint, partial, …), ascending
-//! recent   how many were ever sealed beyond them: 0 or 1 │ n varint │ (time zigzag, id), ascending
+//! floor    0 │ 1, sealed                                               see `state::bins`
+//! recent   how many were ever sealed beyond them: 0 or 1 │ n varint
+//!          │ (time zigzag, id), ascending
 //! admitted n varint │ (source, partition, offset varints), ascending
 //! ```
 //!
-//! The life of an event: it enters `raw`; when it is older than the newest by more than `raw_us` it is sealed into its bin,
-//! or into the floor where there are no bins; its id stays among the recent ones for a while; its bin leaves the horizon
-//! and is dropped, or falls into the floor if a frame is unbounded.
+//! The life of an event: it enters `raw`; when it is older than the newest by more than `raw_us` it
+//! is sealed into its bin, or into the floor where there are no bins; its id stays among the recent
+//! ones for a while; its bin leaves the horizon and is dropped, or falls into the floor if a frame
+//! is unbounded.
 //!
-//! Ids cannot all be kept, so two other rules keep an event from counting twice: a record at or below its partition's
-//! admitted offset is a redelivery, and an id among the raw or recent ones is a producer's repeat. A repeat that comes
-//! after [`RECENT_IDS`] newer events of its key have been sealed is counted again: that is the documented bound.
+//! Ids cannot all be kept, so two other rules keep an event from counting twice: a record at or
+//! below its partition's admitted offset is a redelivery, and an id among the raw or recent ones is
+//! a producer's repeat. A repeat that comes after [`RECENT_IDS`] newer events of its key have been
+//! sealed is counted again: that is the documented bound.
 
 use super::Stored;
-use crate::aggregate::Partial;
+use super::bins::{Bins, Sealed, join};
+use super::seen::{Ids, Seen};
 use crate::codec::{
     Corrupt, Position, Reader, open, put_events, put_i64, put_id, put_u64, read_events, read_id,
     records, seal,
@@ -26,45 +29,36 @@ use crate::events::{Event, Events, Met};
 use crate::group::Keep;
 use crate::plan::Plan;
 use crate::value::Id;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How many ids of sealed events a key remembers: 2 to 4 KiB, some minutes of a hot key's repeats.
 pub(crate) const RECENT_IDS: usize = 256;
 
-/// Partials of sealed events: of one bin, or of all that is older than the bins.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sealed {
-    /// The newest event time in it.
-    pub(crate) newest: i64,
-    /// How many events it holds.
-    pub(crate) events: u64,
-    pub(crate) partials: Vec<Partial>,
-}
-
-pub(crate) struct PartialState {
+pub(crate) struct PartialState<'a> {
     /// The oldest event time ever taken in; `i64::MAX` before the first.
     oldest: i64,
     /// The newest event time ever taken in.
     pub(crate) newest: i64,
     pub(crate) floor: Option<Sealed>,
-    pub(crate) bins: BTreeMap<i64, Sealed>,
+    pub(crate) bins: Bins<'a>,
     pub(crate) raw: Events,
-    /// (time, id) of the newest sealed events.
-    pub(crate) recent: BTreeSet<(i64, Id)>,
+    /// (time, id) of the newest sealed events, ascending.
+    pub(crate) recent: VecDeque<(i64, Id)>,
     /// Whether ids of sealed events have been forgotten.
     pub(crate) forgot: bool,
     admitted: BTreeMap<(u32, u32), u64>,
 }
 
-impl PartialState {
-    fn empty(plan: &Plan) -> PartialState {
+impl<'a> PartialState<'a> {
+    fn empty(plan: &Plan) -> PartialState<'a> {
         PartialState {
             oldest: i64::MAX,
             newest: i64::MIN,
             floor: None,
-            bins: BTreeMap::new(),
+            bins: Bins::default(),
             raw: Events::new(&plan.group.slots),
-            recent: BTreeSet::new(),
+            recent: VecDeque::new(),
             forgot: false,
             admitted: BTreeMap::new(),
         }
@@ -73,8 +67,8 @@ impl PartialState {
     pub(crate) fn load(
         plan: &Plan,
         key: &[u8],
-        stored: Stored<'_>,
-    ) -> Result<(PartialState, Met), Corrupt> {
+        stored: Stored<'a>,
+    ) -> Result<(PartialState<'a>, Met), Corrupt> {
         let mut state = match stored.base {
             None => PartialState::empty(plan),
             Some(base) => {
@@ -83,81 +77,135 @@ impl PartialState {
             }
         };
         let mut met = Met::default();
-        records(&plan.group, key, stored.tail, |event, position| {
-            state.take(plan, event, position, &mut met);
-        })?;
+        if !stored.tail.is_empty() {
+            let mut incoming = Vec::new();
+            records(&plan.group, key, stored.tail, |event, position| {
+                incoming.push((event, position));
+            })?;
+            state.take_all(plan, incoming, &mut met).ok_or(Corrupt::Base)?;
+        }
         Ok((state, met))
     }
 
-    fn take(&mut self, plan: &Plan, event: Event, position: Option<Position>, met: &mut Met) {
+    /// Takes records in, one after the other: what is sealed, and so which repeats are known,
+    /// depends on their order. `None` if a bin that must be opened is damaged.
+    fn take_all(
+        &mut self,
+        plan: &Plan,
+        incoming: Vec<(Event, Option<Position>)>,
+        met: &mut Met,
+    ) -> Option<()> {
+        let mut ids = Ids::of(incoming.iter().map(|(event, _)| event));
+        for (id, &time) in self.raw.ids.iter().zip(&self.raw.times) {
+            ids.mark(id, Seen::Raw { time });
+        }
+        self.recent.iter().for_each(|(_, id)| ids.mark(id, Seen::Recent));
+        let mut taking = Taking { plan, ids, sealed: 0, met };
+        for (event, position) in incoming {
+            self.take(&mut taking, event, position)?;
+        }
+        let sealed = taking.sealed;
+        self.raw.drop_front(sealed);
+        Some(())
+    }
+
+    fn take(
+        &mut self,
+        taking: &mut Taking<'_>,
+        event: Event,
+        position: Option<Position>,
+    ) -> Option<()> {
         let Some(position) = position else {
-            met.unpositioned += 1;
-            return;
+            taking.met.unpositioned += 1;
+            return Some(());
         };
         let partition = (position.source, position.partition);
         if self.admitted.get(&partition).is_some_and(|&top| position.offset <= top) {
-            met.duplicates += 1;
-            return;
+            taking.met.duplicates += 1;
+            return Some(());
         }
         self.admitted.insert(partition, position.offset);
-        if self.recent.iter().any(|(_, id)| *id == event.id) {
-            met.duplicates += 1;
-            return;
+        let seen = taking.ids.get(&event.id);
+        if seen == Seen::Recent {
+            taking.met.duplicates += 1;
+            return Some(());
         }
         self.newest = self.newest.max(event.time);
         self.oldest = self.oldest.min(event.time);
-        let mut one = Events::new(&plan.group.slots);
-        one.push(event.time, event.id, &event.slots);
-        let raw = std::mem::replace(&mut self.raw, Events::new(&[]));
-        let (raw, found) = raw.merge(one);
-        self.raw = raw;
-        met.duplicates += found.duplicates;
-        met.conflicts += found.conflicts;
-        met.added += found.added;
-        self.seal_old(plan, met);
+        if self.gives_way(taking, seen, &event) {
+            let place = self.raw.place(taking.sealed, event.time, &event.id);
+            taking.ids.mark(&event.id, Seen::Raw { time: event.time });
+            self.raw.insert(place, event);
+            taking.met.added += 1;
+        }
+        self.seal_old(taking)
     }
 
-    fn seal_old(&mut self, plan: &Plan, met: &mut Met) {
-        let old = self.raw.before(self.newest.saturating_sub(plan.raw_us));
-        for i in 0..old {
-            self.seal_one(plan, i, met);
+    /// Makes room for an event among the raw ones: takes out the one that has its id, if there is
+    /// one that it beats. False if that one stays.
+    fn gives_way(&mut self, taking: &mut Taking<'_>, seen: Seen, event: &Event) -> bool {
+        let Seen::Raw { time } = seen else { return true };
+        let held = self.raw.place(taking.sealed, time, &event.id);
+        if self.raw.ids.get(held) != Some(&event.id) {
+            return true;
         }
-        if old > 0 {
-            self.raw.drop_front(old);
+        match self.raw.rank_of(held, event) {
+            Ordering::Equal => taking.met.duplicates += 1,
+            Ordering::Greater => taking.met.conflicts += 1,
+            Ordering::Less => {
+                taking.met.conflicts += 1;
+                self.raw.remove(held);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn seal_old(&mut self, taking: &mut Taking<'_>) -> Option<()> {
+        let plan = taking.plan;
+        let young = self.newest.saturating_sub(plan.raw_us);
+        while self.raw.times.get(taking.sealed).is_some_and(|&time| time < young) {
+            self.seal_one(taking)?;
+            taking.sealed += 1;
         }
         if let Keep::Binned { .. } = plan.group.keep {
             let edge = plan.bin(self.newest.saturating_sub(plan.horizon_us));
-            while let Some(bin) = self.bins.first_entry().filter(|bin| *bin.key() < edge) {
-                let sealed = bin.remove();
+            while let Some(bin) = self.bins.pop_before(edge) {
                 if plan.unbounded {
-                    self.floor = Some(join(self.floor.take(), sealed));
+                    join(&mut self.floor, bin, plan)?;
                 }
             }
         }
+        Some(())
     }
 
-    fn seal_one(&mut self, plan: &Plan, i: usize, met: &mut Met) {
+    /// Seals the oldest raw event that is not sealed yet.
+    fn seal_one(&mut self, taking: &mut Taking<'_>) -> Option<()> {
+        let (plan, i) = (taking.plan, taking.sealed);
         let time = self.raw.times[i];
-        self.recent.insert((time, self.raw.ids[i].clone()));
-        if self.recent.len() > RECENT_IDS {
-            self.recent.pop_first();
-            self.forgot = true;
-        }
-        let mut sealed = Sealed { newest: time, events: 1, partials: Vec::new() };
-        for measure in &plan.measures {
-            let mut partial = Partial::empty(&plan.group, measure);
-            partial.add(measure, &self.raw, i);
-            sealed.partials.push(partial);
-        }
+        self.remember(&mut taking.ids, (time, self.raw.ids[i].clone()));
         let bin = plan.bin(time);
         let edge = plan.bin(self.newest.saturating_sub(plan.horizon_us));
         if plan.group.keep == Keep::Lifetime || (bin < edge && plan.unbounded) {
-            self.floor = Some(join(self.floor.take(), sealed));
+            let floor = self.floor.get_or_insert_with(|| Sealed::empty(plan));
+            floor.add(plan, &self.raw, i);
         } else if bin >= edge {
-            let held = self.bins.remove(&bin);
-            self.bins.insert(bin, join(held, sealed));
+            self.bins.open(plan, bin)?.add(plan, &self.raw, i);
         } else {
-            met.late += 1;
+            taking.met.late += 1;
+        }
+        Some(())
+    }
+
+    fn remember(&mut self, ids: &mut Ids, sealed: (i64, Id)) {
+        ids.mark(&sealed.1, Seen::Recent);
+        let place = self.recent.partition_point(|other| *other < sealed);
+        self.recent.insert(place, sealed);
+        if self.recent.len() > RECENT_IDS {
+            if let Some((_, id)) = self.recent.pop_front() {
+                ids.mark(&id, Seen::Nowhere);
+            }
+            self.forgot = true;
         }
     }
 
@@ -177,12 +225,8 @@ impl PartialState {
         body.extend_from_slice(&self.oldest.to_le_bytes());
         body.extend_from_slice(&self.newest.to_le_bytes());
         body.push(u8::from(self.floor.is_some()));
-        self.floor.iter().for_each(|floor| put_sealed(&mut body, floor));
-        put_u64(&mut body, self.bins.len() as u64);
-        for (start, sealed) in &self.bins {
-            put_i64(&mut body, *start);
-            put_sealed(&mut body, sealed);
-        }
+        self.floor.iter().for_each(|floor| floor.put(&mut body));
+        self.bins.put(&mut body);
         put_events(&mut body, &self.raw);
         body.push(u8::from(self.forgot));
         put_u64(&mut body, self.recent.len() as u64);
@@ -199,33 +243,27 @@ impl PartialState {
         seal(plan.group.keep, key, &body)
     }
 
-    fn decode(plan: &Plan, body: &[u8]) -> Option<PartialState> {
+    fn decode(plan: &Plan, body: &'a [u8]) -> Option<PartialState<'a>> {
         let mut input = Reader::new(body);
         let mut state = PartialState::empty(plan);
         state.oldest = i64::from_le_bytes(input.array()?);
         state.newest = i64::from_le_bytes(input.array()?);
         state.floor = match input.byte()? {
             0 => None,
-            1 => Some(read_sealed(plan, &mut input)?),
+            1 => Some(Sealed::read(plan, &mut input)?),
             _ => return None,
         };
-        for _ in 0..input.count(1)? {
-            let start = input.i64()?;
-            if state.bins.last_key_value().is_some_and(|(&last, _)| last >= start) {
-                return None;
-            }
-            state.bins.insert(start, read_sealed(plan, &mut input)?);
-        }
+        state.bins = Bins::read(&mut input)?;
         state.raw = read_events(&plan.group, &mut input, &|_| true)?;
         state.forgot = match input.byte()? {
             0 => false,
             1 => true,
             _ => return None,
         };
-        for _ in 0..input.count(1)? {
-            state.recent.insert((input.i64()?, read_id(&mut input, plan.group.id)?));
+        for _ in 0..input.count(2)? {
+            state.recent.push_back((input.i64()?, read_id(&mut input, plan.group.id)?));
         }
-        for _ in 0..input.count(1)? {
+        for _ in 0..input.count(3)? {
             let source = u32::try_from(input.u64()?).ok()?;
             let partition = u32::try_from(input.u64()?).ok()?;
             state.admitted.insert((source, partition), input.u64()?);
@@ -234,22 +272,11 @@ impl PartialState {
     }
 }
 
-fn join(held: Option<Sealed>, more: Sealed) -> Sealed {
-    let Some(mut held) = held else { return more };
-    held.newest = held.newest.max(more.newest);
-    held.events += more.events;
-    held.partials.iter_mut().zip(&more.partials).for_each(|(a, b)| a.merge(b));
-    held
-}
-
-fn put_sealed(out: &mut Vec<u8>, sealed: &Sealed) {
-    put_i64(out, sealed.newest);
-    put_u64(out, sealed.events);
-    sealed.partials.iter().for_each(|partial| partial.put(out));
-}
-
-fn read_sealed(plan: &Plan, input: &mut Reader<'_>) -> Option<Sealed> {
-    let (newest, events) = (input.i64()?, input.u64()?);
-    let partials = plan.measures.iter().map(|m| Partial::read(&plan.group, m, input));
-    Some(Sealed { newest, events, partials: partials.collect::<Option<_>>()? })
+/// What goes along while the records of a tail are taken in.
+struct Taking<'t> {
+    plan: &'t Plan,
+    ids: Ids,
+    /// So many of the first raw events are sealed; they are dropped together at the end.
+    sealed: usize,
+    met: &'t mut Met,
 }

@@ -1,10 +1,12 @@
-//! Groups and events from a seed: small domains, so that ties, repeats, NULLs and frame edges are met all the time.
+//! Groups and events from a seed: small domains, so that ties, repeats, NULLs and frame edges are
+//! met all the time.
 
 use crate::events::Event;
 use crate::group::{Aggregate, Frame, Func, Group, Keep};
 use crate::value::{Id, IdKind, Kind, Value};
 
-/// A seeded source of choices: SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+/// A seeded source of choices: SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", 2014).
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
@@ -110,8 +112,8 @@ fn aggregate(dice: &mut Dice, keep: Keep) -> Aggregate {
     Aggregate { func, arg, filter, frame }
 }
 
-/// `n` events for a group of [`any_group`], times within `span_us`; ids now and then come twice, sometimes with other
-/// content.
+/// `n` events for a group of [`any_group`], times within `span_us`; ids now and then come twice,
+/// sometimes with other content.
 pub fn events_for(dice: &mut Dice, n: usize, span_us: i64) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::with_capacity(n);
     for i in 0..n {

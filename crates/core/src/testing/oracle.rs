@@ -1,7 +1,8 @@
-//! The naive oracle: for every answer, look at every event. It is the definition of what a feature means; the fast code
-//! is tested against it and never against itself.
+//! The naive oracle: for every answer, look at every event. It is the definition of what a feature
+//! means; the fast code is tested against it and never against itself.
 //!
-//! It knows nothing of bytes, folding, trimming or windows that move, and so never says UNKNOWN but for an overflow.
+//! It knows nothing of bytes, folding, trimming or windows that move, and so never says UNKNOWN but
+//! for an overflow.
 
 use crate::answer::Unknown;
 use crate::events::Event;
@@ -10,7 +11,8 @@ use crate::group::{Aggregate, Frame, Func, Group, Keep};
 use crate::value::{Kind, Value};
 use std::cmp::Ordering;
 
-/// The set of events that a sequence with repeats stands for: each id once, the one that sorts last by (time, slots).
+/// The set of events that a sequence with repeats stands for: each id once, the one that sorts last
+/// by (time, slots).
 pub fn distinct(events: &[Event]) -> Vec<Event> {
     let mut set: Vec<Event> = Vec::new();
     for event in events {
@@ -42,7 +44,8 @@ fn order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// What `aggregate` is at time `at` over a set of events (see [`distinct`]), with the request's own event counted once.
+/// What `aggregate` is at time `at` over a set of events (see [`distinct`]), with the request's own
+/// event counted once.
 ///
 /// # Errors
 /// [`Unknown::Overflow`] where the exact result does not fit its type.
@@ -53,14 +56,33 @@ pub fn answer(
     at: i64,
     own: Option<&Event>,
 ) -> Result<Value, Unknown> {
-    let mut events: Vec<&Event> =
-        set.iter().filter(|e| own.is_none_or(|own| own.id != e.id)).chain(own).collect();
-    events.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
     let at = own.map_or(at, |own| own.time);
-    let in_frame = framed(group, aggregate.frame, events, at, own);
+    let in_frame = framed(group, aggregate.frame, with_own(set, own), at, own);
     let passes = |e: &&Event| aggregate.filter.is_none_or(|f| e.slots[f] == Value::Bool(true));
     let counted: Vec<&Event> = in_frame.into_iter().filter(passes).collect();
     compute(group, aggregate, &counted)
+}
+
+/// Whether the frame of `aggregate` holds no event but perhaps the request's own, filtered or not.
+pub fn is_empty(
+    group: &Group,
+    aggregate: &Aggregate,
+    set: &[Event],
+    at: i64,
+    own: Option<&Event>,
+) -> bool {
+    let events = with_own(set, own);
+    let at = own.map_or(at, |own| own.time);
+    let others = |e: &&Event| own.is_none_or(|own| own.id != e.id);
+    !framed(group, aggregate.frame, events, at, own).into_iter().any(|e| others(&e))
+}
+
+/// The events in their order, the request's own in place of the one that has its id.
+fn with_own<'a>(set: &'a [Event], own: Option<&'a Event>) -> Vec<&'a Event> {
+    let others = set.iter().filter(|e| own.is_none_or(|own| own.id != e.id));
+    let mut events: Vec<&Event> = others.chain(own).collect();
+    events.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+    events
 }
 
 fn framed<'a>(

@@ -1,15 +1,11 @@
-//! Sums, means and spreads equal rational arithmetic rounded once, and their bytes depend on the number alone.
+//! Sums, means and spreads equal rational arithmetic rounded once, and their bytes depend on the
+//! number alone.
 
+use crate::config;
 use num_bigint::{BigInt, Sign};
 use num_rational::BigRational;
 use proptest::prelude::*;
 use trueup_core::exact::{FloatSquares, FloatSum, IntSquares, IntSum, Spread};
-
-const CASES: u32 = 10_000;
-
-fn config() -> ProptestConfig {
-    ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 /// Doubles of every kind: money, any finite bits, subnormals, huge ones that cancel.
 fn double() -> impl Strategy<Value = f64> {
@@ -47,7 +43,8 @@ fn two(e: i64) -> BigRational {
     if e < 0 { ratio(1.into(), power) } else { ratio(power, 1.into()) }
 }
 
-/// The neighbours of a magnitude decide: the candidate below and the one above, the nearer wins, ties to even.
+/// The neighbours of a magnitude decide: the candidate below and the one above, the nearer wins,
+/// ties to even.
 fn rounded(x: &BigRational) -> Option<f64> {
     if x.numer().sign() == Sign::NoSign {
         return Some(0.0);
@@ -74,7 +71,8 @@ fn rounded(x: &BigRational) -> Option<f64> {
     value.is_finite().then_some(if negative { -value } else { value })
 }
 
-/// Whether `root` is the double nearest to the square root of `x`: its half-way neighbours, squared, enclose x.
+/// Whether `root` is the double nearest to the square root of `x`: its half-way neighbours,
+/// squared, enclose x.
 fn is_nearest_root(root: f64, x: &BigRational) -> bool {
     let up = f64::from_bits(root.to_bits() + 1);
     let half = |a: f64, b: f64| (rational(a) + rational(b)) / ratio(2.into(), 1.into());
@@ -144,7 +142,8 @@ proptest! {
         let exact: BigInt = values.iter().map(|&x| BigInt::from(x)).sum();
         prop_assert_eq!(sum.to_i128(), i128::try_from(exact.clone()).ok());
         let divisor = BigInt::from(values.len()) * BigInt::from(10).pow(u32::from(scale));
-        prop_assert_eq!(Some(sum.mean(values.len() as u64, scale)), rounded(&ratio(exact, divisor)));
+        let mean = sum.mean(values.len() as u64, scale);
+        prop_assert_eq!(Some(mean), rounded(&ratio(exact, divisor)));
     }
 
     #[test]
@@ -225,8 +224,8 @@ fn stored(sum: &FloatSum, squares: &FloatSquares) -> (FloatSum, FloatSquares) {
     (sum, FloatSquares::decode(&mut b.as_slice()).expect("its own bytes"))
 }
 
-/// Sums that nearly filled the near tier wrapped when they were read and merged: two bins of nanosecond
-/// times had a deviation of 1e27, and 2^126 twice was negative.
+/// Sums that nearly filled the near tier wrapped when they were read and merged: two bins of
+/// nanosecond times had a deviation of 1e27, and 2^126 twice was negative.
 #[test]
 fn stored_sums_that_are_merged_never_wrap() {
     for x in [1.79e18, 9.2e18, 2f64.powi(63), 2f64.powi(126), f64::MAX] {

@@ -1,15 +1,12 @@
-//! State is a function of the set of events, reads equal the naive oracle, and sliding equals folding and reading.
+//! State is a function of the set of events, reads equal the naive oracle, and sliding equals
+//! folding and reading.
 
+use crate::config;
 use proptest::prelude::*;
-use trueup_core::testing::{Dice, any_group, events_for, oracle};
+use trueup_core::testing::{Dice, any_group, events_for, oracle, seal_again, seal_record};
 use trueup_core::*;
 
-const CASES: u32 = 10_000;
 const EVER: Micros = Micros(i64::MIN);
-
-fn config() -> ProptestConfig {
-    ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 fn key() -> Key {
     Key::of(&[Value::Int(7), Value::Text("a{b}".into())])
@@ -28,29 +25,67 @@ fn unplaced(events: &[Event]) -> Vec<(Event, Option<Position>)> {
     events.iter().map(|e| (e.clone(), None)).collect()
 }
 
-fn folded(plan: &Plan, base: Option<&[u8]>, events: &[(Event, Option<Position>)]) -> Vec<u8> {
-    let tail = tail(events);
-    let stored = Stored { base, tail: &tail };
-    fold(plan, key().bytes(), stored, &Limits::default()).expect("own bytes").base
+/// What the state is made of and bounded by.
+struct Kit {
+    plan: Plan,
+    limits: Limits,
 }
 
-/// Folds in pieces whose lengths the dice choose.
-fn folded_in_pieces(plan: &Plan, dice: &mut Dice, events: &[(Event, Option<Position>)]) -> Vec<u8> {
-    let mut base: Option<Vec<u8>> = None;
-    let mut rest = events;
-    while !rest.is_empty() {
-        let (now, later) = rest.split_at(1 + dice.below(rest.len() as u64) as usize);
-        base = Some(folded(plan, base.as_deref(), now));
-        rest = later;
+impl Kit {
+    fn new(group: Group) -> Kit {
+        Kit { plan: Plan::new(group), limits: Limits::default() }
     }
-    base.unwrap_or_else(|| folded(plan, None, &[]))
+
+    /// With a bound that a dozen events of [`events_for`] reach, in one of two cases.
+    fn bounded(dice: &mut Dice, group: Group) -> Kit {
+        let mut kit = Kit::new(group);
+        if dice.one_in(2) {
+            kit.limits.max_bytes = dice.below(1_200) as usize;
+        }
+        kit
+    }
+
+    fn fold(&self, base: Option<&[u8]>, events: &[(Event, Option<Position>)]) -> Vec<u8> {
+        let tail = tail(events);
+        let stored = Stored { base, tail: &tail };
+        fold(&self.plan, key().bytes(), stored, &self.limits).expect("own bytes").base
+    }
+
+    /// Folds in pieces whose lengths the dice choose.
+    fn fold_in_pieces(&self, dice: &mut Dice, events: &[(Event, Option<Position>)]) -> Vec<u8> {
+        let mut base: Option<Vec<u8>> = None;
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(1 + dice.below(rest.len() as u64) as usize);
+            base = Some(self.fold(base.as_deref(), now));
+            rest = later;
+        }
+        base.unwrap_or_else(|| self.fold(None, &[]))
+    }
+
+    fn ask(&self, base: Option<&[u8]>, tail: &[u8], at: i64, own: Option<&Event>) -> Vec<Answer> {
+        let all: Vec<usize> = (0..self.plan.group().aggregates.len()).collect();
+        let instant = Instant { at: Micros(at), own, complete_from: EVER };
+        let stored = Stored { base, tail };
+        read(&self.plan, key().bytes(), stored, instant, &all, &self.limits).expect("own bytes")
+    }
 }
 
-fn ask(plan: &Plan, base: Option<&[u8]>, tail: &[u8], at: i64, own: Option<&Event>) -> Vec<Answer> {
-    let all: Vec<usize> = (0..plan.group().aggregates.len()).collect();
-    let instant = Instant { at: Micros(at), own, complete_from: EVER };
-    let stored = Stored { base, tail };
-    read(plan, key().bytes(), stored, instant, &all, &Limits::default()).expect("own bytes")
+/// The request's own event, or none: one that is there already, one that is there with another time
+/// and content, or a new one.
+fn any_own(dice: &mut Dice, set: &[Event]) -> Option<Event> {
+    let new = events_for(dice, 1, 450).pop()?;
+    match dice.below(6) {
+        0..=2 => None,
+        3 if !set.is_empty() => Some(dice.pick(set).clone()),
+        4 if !set.is_empty() => Some(Event { id: dice.pick(set).id.clone(), ..new }),
+        _ => Some(Event { id: Id::Int(1000), ..new }),
+    }
+}
+
+fn any_keep(dice: &mut Dice) -> Keep {
+    let (width_us, origin_us) = (1 + dice.below(60) as i64, dice.below(30) as i64);
+    *dice.pick(&[Keep::Exact, Keep::Lifetime, Keep::Binned { width_us, origin_us }])
 }
 
 fn in_order(events: &[Event]) -> Vec<(Event, Option<Position>)> {
@@ -66,49 +101,51 @@ proptest! {
     #[test]
     fn exact_state_is_a_function_of_the_set_of_events(seed in any::<u64>()) {
         let mut dice = Dice::new(seed);
-        let plan = Plan::new(any_group(&mut dice, Keep::Exact));
+        let group = any_group(&mut dice, Keep::Exact);
+        let kit = Kit::bounded(&mut dice, group);
         let n = dice.below(40) as usize;
         let mut events = unplaced(&events_for(&mut dice, n, 400));
-        let whole = folded(&plan, None, &events);
+        let whole = kit.fold(None, &events);
         dice.shuffle(&mut events);
         let repeats: Vec<_> = events.iter().filter(|_| dice.one_in(3)).cloned().collect();
         events.extend(repeats);
-        let pieces = folded_in_pieces(&plan, &mut dice, &events);
+        let pieces = kit.fold_in_pieces(&mut dice, &events);
         prop_assert_eq!(&whole, &pieces);
         // A replay of everything changes nothing.
-        prop_assert_eq!(&whole, &folded(&plan, Some(&pieces), &events));
+        prop_assert_eq!(&whole, &kit.fold(Some(&pieces), &events));
     }
 
     #[test]
     fn exact_reads_equal_the_oracle_or_say_unknown(seed in any::<u64>()) {
         let mut dice = Dice::new(seed);
-        let plan = Plan::new(any_group(&mut dice, Keep::Exact));
-        let group = plan.group().clone();
+        let group = any_group(&mut dice, Keep::Exact);
+        let kit = Kit::bounded(&mut dice, group.clone());
         let n = dice.below(30) as usize;
         let events = events_for(&mut dice, n, 400);
         let placed = unplaced(&events);
         let set = oracle::distinct(&events);
         let cut = dice.below(n as u64 + 1) as usize;
-        let base = folded(&plan, None, &placed[..cut]);
+        let base = kit.fold(None, &placed[..cut]);
         let late = tail(&placed[cut..]);
-        let own = if dice.one_in(2) { None } else if n > 0 && dice.one_in(2) {
-            Some(dice.pick(&set).clone())
-        } else {
-            events_for(&mut dice, 1, 450).pop().map(|e| Event { id: Id::Int(1000), ..e })
-        };
+        let own = any_own(&mut dice, &set);
         let at = own.as_ref().map_or(1_000_000 + dice.below(450) as i64, |own| own.time);
         let newest = set.last().map_or(i64::MIN, |e| e.time);
-        let answers = ask(&plan, Some(&base), &late, at, own.as_ref());
-        prop_assert_eq!(&answers, &ask(&plan, None, &tail(&placed), at, own.as_ref()));
+        let answers = kit.ask(Some(&base), &late, at, own.as_ref());
+        prop_assert_eq!(&answers, &kit.ask(None, &tail(&placed), at, own.as_ref()));
+        let is_bounded = kit.limits != Limits::default();
         for (aggregate, answer) in group.aggregates.iter().zip(answers) {
             let expected = oracle::answer(&group, aggregate, &set, at, own.as_ref());
+            let empty = oracle::is_empty(&group, aggregate, &set, at, own.as_ref());
             match (answer.value, aggregate.frame) {
+                (Err(Unknown::NotWhole { .. }), _) if is_bounded => {}
                 (Err(Unknown::NotWhole { .. }), Frame::Range { far_us: Some(far), .. }) => {
                     let horizon = group.horizon_us().expect("bounded");
                     prop_assert!(at - far < newest - horizon, "{:?} at {}", aggregate, at);
                 }
                 (Err(Unknown::NotWhole { .. }), _) => prop_assert!(at <= newest),
-                (value, _) => prop_assert_eq!(value, expected, "{:?} at {}", aggregate, at),
+                (value, _) => prop_assert_eq!(
+                    (value, answer.empty), (expected, empty), "{:?} at {}", aggregate, at
+                ),
             }
         }
     }
@@ -126,7 +163,8 @@ proptest! {
         // Nothing is trimmed or sealed, so that every instant can be asked.
         group.lateness_us = 10_000;
         group.reorder_us = 10_000;
-        let plan = Plan::new(group);
+        let kit = Kit::new(group);
+        let plan = &kit.plan;
         let n = dice.below(30) as usize;
         let generated = events_for(&mut dice, n, 300);
         let bytes = tail(&in_order(&generated));
@@ -141,10 +179,10 @@ proptest! {
         prop_assert!(is_ordered(&rows));
         for aggregate in 0..plan.group().aggregates.len() {
             let mut slid = Vec::new();
-            slide(&plan, aggregate, &events, &rows, |row, value| slid.push((row, value)));
+            slide(plan, aggregate, &events, &rows, |row, value| slid.push((row, value)));
             for (row, value) in slid {
                 let own = events.event(row);
-                let read = ask(&plan, None, &bytes, own.time, Some(&own));
+                let read = kit.ask(None, &bytes, own.time, Some(&own));
                 prop_assert_eq!(&value, &read[aggregate].value, "row {} of {:?}", row,
                     plan.group().aggregates[aggregate]);
             }
@@ -156,7 +194,7 @@ proptest! {
         let mut dice = Dice::new(seed);
         let binned = Keep::Binned { width_us: 1 + dice.below(60) as i64, origin_us: 0 };
         let keep = if dice.one_in(3) { Keep::Lifetime } else { binned };
-        let plan = Plan::new(any_group(&mut dice, keep));
+        let kit = Kit::new(any_group(&mut dice, keep));
         let n = dice.below(40) as usize;
         let generated: Vec<Event> = oracle::distinct(&events_for(&mut dice, n, 400));
         let mut partitions: Vec<Vec<(Event, Option<Position>)>> = vec![Vec::new(); 3];
@@ -169,7 +207,7 @@ proptest! {
             log.push((event, Some(position)));
         }
         let one_after_another: Vec<_> = partitions.iter().flatten().cloned().collect();
-        let whole = folded(&plan, None, &one_after_another);
+        let whole = kit.fold(None, &one_after_another);
         let mut mixed = Vec::new();
         let mut next = [0usize; 3];
         while mixed.len() < one_after_another.len() {
@@ -183,7 +221,7 @@ proptest! {
         let again = dice.below(mixed.len() as u64 + 1) as usize;
         let mut sent = mixed[..again].to_vec();
         sent.extend(mixed.clone());
-        let pieces = folded_in_pieces(&plan, &mut dice, &sent);
+        let pieces = kit.fold_in_pieces(&mut dice, &sent);
         prop_assert_eq!(&whole, &pieces);
     }
 
@@ -192,52 +230,90 @@ proptest! {
         let mut dice = Dice::new(seed);
         let binned = Keep::Binned { width_us: 1 + dice.below(60) as i64, origin_us: 3 };
         let keep = if dice.one_in(3) { Keep::Lifetime } else { binned };
-        let plan = Plan::new(any_group(&mut dice, keep));
-        let group = plan.group().clone();
+        let kit = Kit::new(any_group(&mut dice, keep));
+        let group = kit.plan.group().clone();
         let n = dice.below(30) as usize;
         let events = oracle::distinct(&events_for(&mut dice, n, 400));
         let mut order = events.clone();
         dice.shuffle(&mut order);
         let placed = in_order(&order);
         let cut = dice.below(placed.len() as u64 + 1) as usize;
-        let base = folded(&plan, None, &placed[..cut]);
+        let base = kit.fold(None, &placed[..cut]);
         let late = tail(&placed[cut..]);
-        let own = if dice.one_in(2) { None } else if !events.is_empty() && dice.one_in(2) {
-            Some(dice.pick(&events).clone())
-        } else {
-            events_for(&mut dice, 1, 450).pop().map(|e| Event { id: Id::Int(1000), ..e })
-        };
+        let own = any_own(&mut dice, &events);
         let at = own.as_ref().map_or(1_000_000 + dice.below(450) as i64, |own| own.time);
         let newest = events.last().map_or(i64::MIN, |e| e.time);
-        let answers = ask(&plan, Some(&base), &late, at, own.as_ref());
+        let answers = kit.ask(Some(&base), &late, at, own.as_ref());
         for (aggregate, answer) in group.aggregates.iter().zip(answers) {
             let expected = oracle::answer(&group, aggregate, &events, at, own.as_ref());
+            let empty = oracle::is_empty(&group, aggregate, &events, at, own.as_ref());
             match answer.value {
+                Err(Unknown::OwnUnsure) => {
+                    let mut stored = own.iter().filter_map(|own| {
+                        events.iter().find(|event| event.id == own.id)
+                    });
+                    prop_assert!(stored.any(|event| event.time != at), "{:?}", own);
+                }
                 Err(Unknown::NotWhole { .. } | Unknown::HoldsLater { .. }) => {
                     prop_assert!(at < newest, "{:?} at {} of {}", aggregate, at, newest);
                 }
-                value => prop_assert_eq!(value, expected, "{:?} at {}", aggregate, at),
+                value => prop_assert_eq!(
+                    (value, answer.empty), (expected, empty), "{:?} at {}", aggregate, at
+                ),
             }
+        }
+    }
+
+    #[test]
+    fn bytes_of_no_sense_that_bear_the_right_checksum_never_panic(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let keep = any_keep(&mut dice);
+        let kit = Kit::new(any_group(&mut dice, keep));
+        let placed = in_order(&events_for(&mut dice, 12, 400));
+        let mut base = kit.fold(None, &placed[..8]);
+        for _ in 0..1 + dice.below(4) {
+            let at = 16 + dice.below(base.len() as u64 - 16) as usize;
+            match dice.below(4) {
+                0 => base[at] = dice.bits() as u8,
+                1 => base[at] = 0xff,
+                2 => base.truncate(at.max(17)),
+                _ => base.insert(at, dice.bits() as u8),
+            }
+        }
+        seal_again(key().bytes(), &mut base);
+        let mut late = tail(&placed[8..]);
+        let payload: Vec<u8> = (0..dice.below(40)).map(|_| dice.bits() as u8).collect();
+        if dice.one_in(2) {
+            seal_record(key().bytes(), &payload, &mut late);
+        }
+        let stored = Stored { base: Some(&base), tail: &late };
+        let all: Vec<usize> = (0..kit.plan.group().aggregates.len()).collect();
+        let own = placed[3].0.clone();
+        for own in [None, Some(&own)] {
+            let instant = Instant { at: Micros(1_000_300), own, complete_from: EVER };
+            let _ = read(&kit.plan, key().bytes(), stored, instant, &all, &kit.limits);
+        }
+        if let Ok(again) = fold(&kit.plan, key().bytes(), stored, &kit.limits) {
+            let stored = Stored { base: Some(&again.base), tail: &[] };
+            let _ = fold(&kit.plan, key().bytes(), stored, &kit.limits);
         }
     }
 
     #[test]
     fn damaged_bytes_are_never_believed(seed in any::<u64>()) {
         let mut dice = Dice::new(seed);
-        let keep = *dice.pick(&[
-            Keep::Exact, Keep::Lifetime, Keep::Binned { width_us: 30, origin_us: 0 },
-        ]);
-        let plan = Plan::new(any_group(&mut dice, keep));
+        let keep = any_keep(&mut dice);
+        let kit = Kit::new(any_group(&mut dice, keep));
         let placed = in_order(&events_for(&mut dice, 8, 400));
-        let base = folded(&plan, None, &placed[..5]);
+        let base = kit.fold(None, &placed[..5]);
         let late = tail(&placed[5..]);
         let mut whole = [base.as_slice(), late.as_slice()].concat();
         let at = dice.below(whole.len() as u64) as usize;
         whole[at] ^= 1 << dice.below(8);
         let (base2, late2) = whole.split_at(base.len());
         let stored = Stored { base: Some(base2), tail: late2 };
-        prop_assert!(fold(&plan, key().bytes(), stored, &Limits::default()).is_err());
+        prop_assert!(fold(&kit.plan, key().bytes(), stored, &kit.limits).is_err());
         let stored = Stored { base: Some(&base), tail: &late };
-        prop_assert!(fold(&plan, b"another key", stored, &Limits::default()).is_err());
+        prop_assert!(fold(&kit.plan, b"another key", stored, &kit.limits).is_err());
     }
 }

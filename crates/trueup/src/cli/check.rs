@@ -1,46 +1,188 @@
 //! `trueup check`: what the definitions say, or the first thing in them that cannot be kept.
 
-use super::{Failure, definitions};
-use std::path::Path;
-use trueup_core::{Frame, Keep};
+use super::Failure;
+use super::common::{self, Output, SettingsArgs};
+use serde_json::{Value, json};
+use trueup_core::{Frame, Func, Keep};
+use trueup_sql::{Definitions, GroupDef};
 
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let definitions = definitions::load(path)?;
-    for stream in &definitions.streams {
-        println!("stream {}", stream.name);
-        for column in &stream.columns {
-            println!("  {} {}", column.name, column.ty);
-        }
-    }
-    for group in &definitions.groups {
-        let keep = match group.core.keep {
-            Keep::Exact => "every event of the horizon".to_string(),
-            Keep::Binned { width_us, .. } => format!("bins of {}", seconds(width_us)),
-            Keep::Lifetime => "one partial for ever".to_string(),
-        };
-        println!("group {}  keeps {keep}  digest {}", group.name, group.digest);
-        for aggregate in &group.core.aggregates {
-            let frame = match aggregate.frame {
-                Frame::Range { far_us: Some(far), near_us } => {
-                    format!("{} to {} before", seconds(far), seconds(near_us))
-                }
-                Frame::Range { far_us: None, near_us } => {
-                    format!("ever to {} before", seconds(near_us))
-                }
-                Frame::Rows { far, near } => format!("{far} to {near} rows before"),
-            };
-            println!("  {:?} over {frame}", aggregate.func);
-        }
-    }
-    for view in &definitions.views {
-        println!("view {}  digest {}", view.name, view.digest);
-        for output in &view.outputs {
-            println!("  {} {}", output.name, output.ty);
-        }
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How to print what was compiled
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let settings = args.settings.load()?;
+    let definitions = common::compiled(&settings)?;
+    match args.output {
+        Output::Json => println!("{}", document(&definitions)),
+        Output::Text => print(&definitions),
     }
     Ok(())
 }
 
-fn seconds(us: i64) -> String {
-    format!("{} s", us as f64 / 1e6)
+fn print(definitions: &Definitions) {
+    for stream in &definitions.streams {
+        let columns: Vec<String> =
+            stream.columns.iter().map(|column| format!("{} {}", column.name, column.ty)).collect();
+        println!("stream {} ({})", stream.name, columns.join(", "));
+        println!(
+            "  lateness {}, {} ahead of its log at most",
+            span(stream.lateness_us),
+            span(stream.future_us)
+        );
+    }
+    for group in &definitions.groups {
+        println!("group {}  {}", group.name, group.digest.short());
+        println!("  keeps {}, {}", keeps(group), bytes(group));
+        for frame in frames(group) {
+            println!("  {} over {}", names(group, frame), written(frame));
+        }
+    }
+    for view in &definitions.views {
+        let stream = &definitions.streams[view.stream].name;
+        println!("view {} of {stream}  {}", view.name, view.digest.short());
+        for output in &view.outputs {
+            println!("  {} {}", output.name, output.ty);
+        }
+    }
+}
+
+/// The distinct frames of a group, in their order.
+fn frames(group: &GroupDef) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for aggregate in &group.core.aggregates {
+        if !frames.contains(&aggregate.frame) {
+            frames.push(aggregate.frame);
+        }
+    }
+    frames
+}
+
+/// The aggregates of a group over one frame.
+fn names(group: &GroupDef, frame: Frame) -> String {
+    let over = group.core.aggregates.iter().filter(|aggregate| aggregate.frame == frame);
+    let name = |aggregate: &trueup_core::Aggregate| {
+        let func = match &aggregate.func {
+            Func::Percentile(p) => format!("Percentile({p})"),
+            func => format!("{func:?}"),
+        };
+        let arg = aggregate.arg.map_or("*".to_string(), |slot| group.slots[slot].text().into());
+        let filter = match aggregate.filter {
+            Some(slot) => format!(" where {}", group.slots[slot].text()),
+            None => String::new(),
+        };
+        format!("{}({arg}){filter}", func.to_lowercase())
+    };
+    over.map(name).collect::<Vec<_>>().join(", ")
+}
+
+fn keeps(group: &GroupDef) -> String {
+    let core = &group.core;
+    match core.keep {
+        Keep::Exact => match core.horizon_us() {
+            Some(us) => format!("every event of {}", span(us)),
+            None => "every event".to_string(),
+        },
+        Keep::Binned { width_us, .. } => {
+            format!("bins of {} and the last {} raw", span(width_us), span(core.reorder_us))
+        }
+        Keep::Lifetime => format!("one sum for ever and the last {} raw", span(core.reorder_us)),
+    }
+}
+
+/// What an event, or a bin, takes in a folded value: time and id as differences, each slot as the
+/// codec writes it. An estimate for sizing; the codec's bench measures.
+fn bytes(group: &GroupDef) -> String {
+    use trueup_core::{IdKind, Kind};
+    let id = match group.core.id {
+        IdKind::Int => 3,
+        IdKind::Hash => 16,
+        IdKind::Text => 24,
+    };
+    let slot = |kind: &Kind| match kind {
+        Kind::Bool => 1,
+        Kind::Float => 8,
+        Kind::Text | Kind::List(_) => 10,
+        Kind::Int | Kind::Decimal { .. } | Kind::Time | Kind::Date => 3,
+    };
+    let event = 4 + id + group.core.slots.iter().map(slot).sum::<usize>();
+    match group.core.keep {
+        Keep::Exact => format!("some {event} bytes an event and key"),
+        Keep::Binned { .. } | Keep::Lifetime => {
+            let partial = 6 + 8 * group.core.aggregates.len();
+            format!("some {partial} bytes a bin and {event} a raw event")
+        }
+    }
+}
+
+fn written(frame: Frame) -> String {
+    match frame {
+        Frame::Range { far_us: Some(far), near_us: 0 } => format!("the last {}", span(far)),
+        Frame::Range { far_us: Some(far), near_us } => {
+            format!("{} to {} before", span(far), span(near_us))
+        }
+        Frame::Range { far_us: None, near_us: 0 } => "all time".to_string(),
+        Frame::Range { far_us: None, near_us } => format!("all time to {} before", span(near_us)),
+        Frame::Rows { far, near: 0 } => format!("{far} rows before and the row"),
+        Frame::Rows { far, near } => format!("{far} to {near} rows before"),
+    }
+}
+
+/// A span of time in the largest unit that keeps it whole.
+fn span(us: i64) -> String {
+    const UNITS: [(&str, i64); 5] = [
+        ("days", 86_400_000_000),
+        ("h", 3_600_000_000),
+        ("min", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1_000),
+    ];
+    let unit = UNITS.iter().find(|(_, length)| us != 0 && us % length == 0);
+    match unit {
+        Some(("days", length)) if us == *length => "1 day".to_string(),
+        Some((name, length)) => format!("{} {name}", us / length),
+        None => format!("{us} us"),
+    }
+}
+
+fn document(definitions: &Definitions) -> Value {
+    let streams = definitions.streams.iter().map(|stream| {
+        let columns = stream.columns.iter().map(|column| {
+            json!({ "name": column.name, "type": column.ty.to_string(), "not_null": column.not_null })
+        });
+        json!({ "stream": stream.name, "columns": columns.collect::<Vec<_>>() })
+    });
+    let groups = definitions.groups.iter().map(|group| {
+        let frames = frames(group)
+            .into_iter()
+            .map(|frame| json!({ "frame": written(frame), "aggregates": names(group, frame) }));
+        json!({
+            "group": group.name,
+            "digest": group.digest.to_string(),
+            "keeps": keeps(group),
+            "size": bytes(group),
+            "frames": frames.collect::<Vec<_>>(),
+        })
+    });
+    let views = definitions.views.iter().map(|view| {
+        let columns = view
+            .outputs
+            .iter()
+            .map(|output| json!({ "name": output.name, "type": output.ty.to_string() }));
+        json!({
+            "view": view.name,
+            "digest": view.digest.to_string(),
+            "columns": columns.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "streams": streams.collect::<Vec<_>>(),
+        "groups": groups.collect::<Vec<_>>(),
+        "views": views.collect::<Vec<_>>(),
+    })
 }

@@ -1,17 +1,30 @@
-//! The commands. Data goes to standard output, all else to standard error; exit code 0 is success, 1 a failure that the
-//! message explains, 2 a command line that does not parse.
+//! The commands. Data goes to standard output, all else to standard error.
+//!
+//! Exit codes: 0 success; 1 a failure that the message explains; 2 a command line that does not
+//! parse; 3 done, but some events were refused (`push`, `ingest`).
 
+mod bench;
 mod check;
+mod common;
+mod completions;
 mod definitions;
+mod get;
+mod ingest;
+mod init;
+mod progress;
+mod push;
+mod run;
+mod simulate;
 mod train;
 
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Why a command failed, in words for the person who ran it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A real-time feature store for fraud models: the number a model was trained on is the number it is served.
+/// A real-time feature store for fraud models: the number a model was trained on is the number it
+/// is served.
 #[derive(Debug, Parser)]
 #[command(name = "trueup", version)]
 pub struct Cli {
@@ -21,23 +34,47 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compile definitions and show streams, groups, views and digests
-    Check {
-        /// A file of SQL, or a folder of them
-        #[arg(long, env = "TRUEUP_DEFINITIONS")]
-        definitions: PathBuf,
-    },
+    /// Make a new project: settings, definitions, and what to do next
+    Init(init::Args),
+    /// Compile the definitions; show streams, groups, views and digests, or the first error
+    Check(check::Args),
+    /// Ingest and serve in one process
+    Run(run::Args),
+    /// Serve what the store holds, without ingesting
+    Serve(run::Args),
+    /// Apply what files and the log hold to the store, then end
+    Ingest(ingest::Args),
+    /// Send a file's events to a server
+    Push(push::Args),
+    /// Ask a server for one row of a view
+    Get(get::Args),
     /// Build a training set from history
     Train(train::Args),
+    /// Make card transactions with fraud scenarios
+    Simulate(simulate::Args),
+    /// Measure a running server: capacity, and latency at a constant arrival rate
+    Bench(bench::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
 }
 
-/// Runs a command.
+/// Runs a command; success says with which exit code to end.
 ///
 /// # Errors
 /// With the message that the person who ran it should read.
-pub fn run(cli: Cli) -> Result<(), Failure> {
+pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let done = |()| ExitCode::SUCCESS;
     match cli.command {
-        Command::Check { definitions } => check::run(&definitions),
-        Command::Train(args) => train::run(&args),
+        Command::Init(args) => init::run(&args).map(done),
+        Command::Check(args) => check::run(&args).map(done),
+        Command::Run(args) => run::run(&args, run::Part::Both).map(done),
+        Command::Serve(args) => run::run(&args, run::Part::Serving).map(done),
+        Command::Ingest(args) => ingest::run(&args),
+        Command::Push(args) => push::run(&args),
+        Command::Get(args) => get::run(&args).map(done),
+        Command::Train(args) => train::run(&args).map(done),
+        Command::Simulate(args) => simulate::run(&args).map(done),
+        Command::Bench(args) => bench::run(&args).map(done),
+        Command::Completions(args) => completions::run(&args).map(done),
     }
 }

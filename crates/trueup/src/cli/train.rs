@@ -1,6 +1,7 @@
 //! `trueup train`: a view's rows over a history, to a file.
 
-use super::{Failure, definitions};
+use super::Failure;
+use super::common::{self, SettingsArgs};
 use std::path::PathBuf;
 use trueup_offline::{Format, History, Manifest, Options, read_parquet, train, write};
 use trueup_sql::Definitions;
@@ -9,10 +10,8 @@ use trueup_sql::Definitions;
 pub(super) struct Args {
     /// The view whose rows are wanted
     view: String,
-    /// A file of SQL, or a folder of them
-    #[arg(long, env = "TRUEUP_DEFINITIONS")]
-    definitions: PathBuf,
-    /// A stream's events as Parquet: PATH for the view's own stream, or STREAM=PATH; may be given several times
+    /// A stream's events as Parquet: PATH for the view's own stream, or STREAM=PATH; may be given
+    /// several times
     #[arg(long, required = true)]
     history: Vec<String>,
     /// Request rows as Parquet; without them the rows are the history's own events
@@ -21,6 +20,8 @@ pub(super) struct Args {
     /// Where to write: a name that ends in .parquet, .arrow or .csv
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -28,7 +29,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let shown = args.out.display();
         return Err(format!("error: {shown} must end in .parquet, .arrow or .csv").into());
     };
-    let definitions = definitions::load(&args.definitions)?;
+    let settings = args.settings.load()?;
+    let definitions = common::compiled(&settings)?;
     let view = definitions.view(&args.view).ok_or_else(|| {
         let names: Vec<&str> = definitions.views.iter().map(|v| v.name.as_str()).collect();
         format!("error: there is no view {}; there are: {}", args.view, names.join(", "))

@@ -209,26 +209,26 @@ fn given(
     let names: BTreeMap<String, IgnoredAny> = serde_json::from_str(keys.get())
         .map_err(|error| Problem::bad_request(error.to_string()).at(place()))?;
     let columns: Vec<usize> = view.lookups.iter().flat_map(|l| l.keys.iter().copied()).collect();
-    let column_of = |name: &String| part.stream.column(name).filter(|c| columns.contains(c));
+    let unfit = |kind, title, detail: String| {
+        let mut names: Vec<&str> =
+            columns.iter().map(|&c| part.stream.columns[c].name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, title)
+            .detail(detail)
+            .at(place())
+            .remedy(format!("the keys of view {} are: {}", view.name, names.join(", ")))
+    };
     let find = |name: &String| {
-        column_of(name).ok_or_else(|| {
-            let mut names: Vec<&str> =
-                columns.iter().map(|&c| part.stream.columns[c].name.as_str()).collect();
-            names.sort_unstable();
-            names.dedup();
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            Problem::new(status, "unknown-key", "No such key")
-                .detail(format!("view {} has no key {name}", view.name))
-                .at(place())
-                .remedy(format!("its keys are: {}", names.join(", ")))
-        })
+        let column = part.stream.column(name).filter(|column| columns.contains(column));
+        column.ok_or_else(|| unfit("unknown-key", "No such key", format!("there is no key {name}")))
     };
     let given = names.keys().map(find).collect::<Result<Vec<_>, _>>()?;
     match given.is_empty() {
-        true => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "missing-key", "No key")
-            .detail("a look-up without a key asks for nothing")
-            .at(place())
-            .remedy("give the key columns of the features that you want")),
+        true => {
+            let detail = "a look-up without a key asks for nothing".to_string();
+            Err(unfit("missing-key", "No key", detail))
+        }
         false => Ok(given),
     }
 }

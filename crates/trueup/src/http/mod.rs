@@ -10,6 +10,7 @@ mod health;
 mod metrics;
 mod openapi;
 mod problem;
+mod replay;
 mod reply;
 mod views;
 
@@ -72,9 +73,10 @@ impl App {
 }
 
 /// Every route with its method, as OpenAPI spells paths: the router and its tests read this table.
-pub const ROUTES: [(&str, &str); 8] = [
+pub const ROUTES: [(&str, &str); 9] = [
     ("POST", "/v1/features/{view}"),
     ("POST", "/v1/events/{stream}"),
+    ("GET", "/v1/events/{stream}"),
     ("GET", "/v1/views"),
     ("GET", "/v1/status"),
     ("GET", "/livez"),
@@ -86,8 +88,12 @@ pub const ROUTES: [(&str, &str); 8] = [
 /// The routes of the server.
 pub fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
+    let mut added = Vec::new();
     for (_, path) in ROUTES {
-        router = router.route(path, method_router(path).fallback(method_not_allowed));
+        if !added.contains(&path) {
+            added.push(path);
+            router = router.route(path, method_router(path).fallback(method_not_allowed));
+        }
     }
     router
         .fallback(no_route)
@@ -99,7 +105,7 @@ pub fn router(app: Arc<App>) -> Router {
 fn method_router(path: &str) -> MethodRouter<Arc<App>> {
     match path {
         "/v1/features/{view}" => post(features::features),
-        "/v1/events/{stream}" => post(events::push),
+        "/v1/events/{stream}" => post(events::push).get(replay::replay),
         "/v1/views" => get(views::views),
         "/v1/status" => get(health::status),
         "/livez" => get(health::livez),
@@ -136,7 +142,8 @@ async fn no_route(uri: Uri) -> Problem {
 async fn method_not_allowed(request: Request) -> Problem {
     let path = request.extensions().get::<axum::extract::MatchedPath>();
     let path = path.map_or_else(|| request.uri().path(), |path| path.as_str());
-    let takes = ROUTES.iter().find(|(_, route)| *route == path).map_or("another", |(verb, _)| verb);
+    let takes = ROUTES.iter().filter(|(_, route)| *route == path).map(|(verb, _)| *verb);
+    let takes = takes.collect::<Vec<_>>().join(" or ");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "Another method is needed")
         .detail(format!("{path} does not take {}", request.method()))
         .at("method")

@@ -24,7 +24,7 @@ pub fn document() -> Value {
         "security": [{}, { "bearer": [] }],
         "paths": {
             "/v1/features/{view}": { "post": features() },
-            "/v1/events/{stream}": { "post": events() },
+            "/v1/events/{stream}": { "post": events(), "get": replay() },
             "/v1/views": { "get": plain("The views, their keys, columns and rows", "Views") },
             "/v1/status": { "get": plain("How far each stream has been applied", "Streams") },
             "/livez": { "get": text("The process is there; depends on nothing", false) },
@@ -118,6 +118,21 @@ fn events() -> Value {
             },
         },
         "responses": responses(json_reply("What became of them", "EventsReply"), &POST_PROBLEMS),
+    })
+}
+
+fn replay() -> Value {
+    let from = json!({
+        "name": "from", "in": "query", "description": "The first offset wanted, from 0",
+        "schema": { "type": "integer", "minimum": 0 },
+    });
+    let content = json!({ "application/x-ndjson": { "schema": { "type": "string" } } });
+    let lines = json!({ "description": "One record a line; none at the end", "content": content });
+    let codes = [POST_PROBLEMS[0], POST_PROBLEMS[1], POST_PROBLEMS[2], POST_PROBLEMS[6]];
+    json!({
+        "summary": "The stream's log as JSON lines: offset, log_time_us, event",
+        "parameters": [path_parameter("stream", "A stream of the definitions"), from],
+        "responses": responses(lines, &codes),
     })
 }
 

@@ -21,6 +21,6 @@ mod worker;
 pub use begin::NewBeginning;
 pub use file::{FileError, FileKind, Loaded, load};
 pub use prepare::{Prepared, prepare};
-pub use progress::{Applied, Counts, Progress};
+pub use progress::{Applied, Bell, Counts, Progress};
 pub use push::{Pushed, Pusher, RejectedEvent};
 pub use worker::{IngestError, Worker, WorkerOptions};

@@ -6,7 +6,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use std::ops::Range;
 use trueup_core::{Event, Key, Position, record};
 use trueup_sql::{EvalError, GroupDef, RowExpr, id_at, value_at};
-use trueup_store::{Append, At};
+use trueup_store::{Append, At, MAX_RECORD_BYTES};
 
 /// The records of a batch of events, for the keys of all groups of their stream.
 #[derive(Debug, Default)]
@@ -122,6 +122,13 @@ impl Prepared {
         let middle = self.bytes.len();
         record(key.bytes(), &event, Some(position), &mut self.bytes);
         let end = self.bytes.len();
+        if end - middle > MAX_RECORD_BYTES {
+            let bytes = end - middle;
+            self.bytes.truncate(start);
+            let group = &definition.name;
+            let reason = format!("group {group}: a record of {bytes} bytes is above the bound");
+            return self.refused.push((row, reason));
+        }
         self.entries.push(Entry { group, key: start..middle, record: middle..end });
     }
 }

@@ -2,6 +2,8 @@
 //! and metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// How far a stream has been applied to the store.
@@ -75,5 +77,29 @@ impl Progress {
         let mut watching = self.applied.subscribe();
         // The sender lives in self, so waiting ends only with the condition.
         let _ = watching.wait_for(|applied| applied.records >= records).await;
+    }
+}
+
+/// A bell between those who write a stream's log and its worker. Rung while nobody waits, it is
+/// heard by the next wait.
+#[derive(Debug, Default)]
+pub struct Bell {
+    rung: Mutex<bool>,
+    ringing: Condvar,
+}
+
+impl Bell {
+    /// Rings.
+    pub fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ringing.notify_one();
+    }
+
+    /// Returns when it has been rung since the last wait, or after `bound`.
+    pub(super) fn wait(&self, bound: Duration) {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ringing.wait_timeout_while(rung, bound, |rung| !*rung);
+        let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *rung = false;
     }
 }

@@ -4,13 +4,11 @@
 //! goes on. Sending the same events again is harmless: their ids tell.
 
 use super::admit;
-use super::progress::{Counts, Progress};
+use super::progress::{Bell, Counts, Progress};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
-use arrow::array::AsArray;
-use arrow::datatypes::TimestampMicrosecondType;
 use std::sync::Arc;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use trueup_sql::decode::MAX_BAD_ROW_BYTES;
 use trueup_store::{DeadLetter, Done, Log, LogRecord, Lot, StoreError};
 
@@ -51,7 +49,7 @@ pub struct Pusher {
     /// By stream: its progress and counters.
     pub progress: Vec<Arc<Progress>>,
     /// By stream: rung when its log has more.
-    pub wakes: Vec<Arc<Notify>>,
+    pub wakes: Vec<Arc<Bell>>,
 }
 
 /// Events sorted into what the log takes and what it does not.
@@ -93,7 +91,7 @@ impl Pusher {
         }
         Counts::add(&counts.accepted, accepted as u64);
         Counts::add(&counts.unknown_fields, unknown_fields);
-        self.wakes[stream].notify_one();
+        self.wakes[stream].ring();
         Ok(Pushed { accepted, rejected, records })
     }
 
@@ -115,17 +113,15 @@ impl Pusher {
             let (index, column, reason) = (bad.index, bad.column, bad.reason);
             sorted.rejected.push(RejectedEvent { index, column, reason });
         }
-        let times = decoded.batch.column(part.stream.event_time);
-        let times = times.as_primitive::<TimestampMicrosecondType>();
         for (row, &index) in decoded.kept.iter().enumerate() {
             let bytes = rows[index];
-            match admit::refusal(&part.stream, times.value(row), now) {
+            match admit::refusal(part, &decoded.batch, row, now) {
                 None => sorted.lot.push(now, bytes)?,
-                Some(reason) => {
+                Some((column, reason)) => {
                     let bytes = bytes[..bytes.len().min(MAX_BAD_ROW_BYTES)].to_vec();
                     let letter = DeadLetter { position: None, reason: cut(reason.clone()), bytes };
                     sorted.letters.push(letter);
-                    let column = Some(part.stream.columns[part.stream.event_time].name.clone());
+                    let column = Some(column);
                     sorted.rejected.push(RejectedEvent { index, column, reason });
                 }
             }

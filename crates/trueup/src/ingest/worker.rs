@@ -12,20 +12,18 @@
 use super::begin::{self, NewBeginning, PARTITION, Standing};
 use super::compact::compact;
 use super::prepare::{Prepared, prepare};
-use super::progress::{Applied, Counts, Progress};
+use super::progress::{Applied, Bell, Counts, Progress};
 use super::{admit, push};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::TimestampMicrosecondType;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use trueup_core::Position;
 use trueup_sql::decode::DecodeError;
 use trueup_store::{Batch, DeadLetter, Durability, Log, LogRecord, Store, StoreError};
@@ -125,7 +123,7 @@ pub struct WorkerOptions {
     /// Told how far it is.
     pub progress: Arc<Progress>,
     /// Rung when the log has more.
-    pub wake: Arc<Notify>,
+    pub wake: Arc<Bell>,
     /// What to do about a gap.
     pub policy: NewBeginning,
 }
@@ -135,7 +133,7 @@ pub struct WorkerOptions {
 pub struct Worker {
     thread: Option<JoinHandle<Result<(), IngestError>>>,
     stop: Arc<AtomicBool>,
-    wake: Arc<Notify>,
+    wake: Arc<Bell>,
 }
 
 impl Worker {
@@ -172,12 +170,20 @@ impl Worker {
     /// What ended it before.
     pub fn stop(mut self) -> Result<(), IngestError> {
         self.stop.store(true, Ordering::SeqCst);
-        self.wake.notify_one();
+        self.wake.ring();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
             // A panic was reported by its own thread; nothing was acknowledged for it.
             Some(Err(_)) | None => Ok(()),
         }
+    }
+}
+
+impl Drop for Worker {
+    /// Tells the thread to end; [`Worker::stop`] waits for it.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake.ring();
     }
 }
 
@@ -267,10 +273,7 @@ impl Work {
             self.apply(standing, &records, fresh_us)?;
         } else {
             self.write(standing, &Prepared::default(), standing.next, now.0)?;
-            self.runtime.block_on(async {
-                // Either end of the wait is fine: there is more, or a heartbeat is due.
-                let _ = tokio::time::timeout(HEARTBEAT, self.options.wake.notified()).await;
-            });
+            self.options.wake.wait(HEARTBEAT);
         }
         if self.dirty && self.synced.elapsed() >= SYNC_EVERY {
             self.sync()?;
@@ -366,13 +369,12 @@ fn admitted(
     records: &[LogRecord],
     letters: &mut Vec<DeadLetter>,
 ) -> (RecordBatch, Vec<usize>) {
-    let times = batch.column(part.stream.event_time).as_primitive::<TimestampMicrosecondType>();
     let mut rows = Vec::with_capacity(kept.len());
     for (row, &index) in kept.iter().enumerate() {
         let record = &records[index];
-        match admit::refusal(&part.stream, times.value(row), record.time_us) {
+        match admit::refusal(part, batch, row, record.time_us) {
             None => rows.push(row as u32),
-            Some(reason) => letters.push(push::letter(reason, record)),
+            Some((_, reason)) => letters.push(push::letter(reason, record)),
         }
     }
     if rows.len() == kept.len() {

@@ -5,7 +5,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondAr
 use arrow::datatypes::TimestampMicrosecondType;
 use std::sync::Arc;
 use trueup_core::Micros;
-use trueup_sql::decode::{BadEvent, DecodeError};
+use trueup_sql::decode::{BadEvent, DecodeError, Fault};
 
 /// How the rows of a request are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ impl Request {
         if let Some(bad) = decoded.bad.into_iter().next() {
             return Err(BadRequest::Row(bad));
         }
+        short_keys(part, &decoded.batch)?;
         let time = part.stream.event_time;
         let times = decoded.batch.column(time).as_primitive::<TimestampMicrosecondType>();
         let clocked: Vec<bool> = (0..times.len()).map(|row| times.is_null(row)).collect();
@@ -75,6 +76,7 @@ impl Request {
         if let Some(bad) = decoded.bad.into_iter().next() {
             return Err(BadRequest::Row(bad));
         }
+        short_keys(part, &decoded.batch)?;
         let count = decoded.batch.num_rows();
         let (at, clocked) = (vec![at.0; count], vec![false; count]);
         Ok(Request { mode: Mode::Lookup(given), rows: decoded.batch, at, clocked })
@@ -90,6 +92,21 @@ impl Request {
 
     pub(super) fn is_lookup(&self) -> bool {
         matches!(self.mode, Mode::Lookup(_))
+    }
+}
+
+/// Refuses keys that no store takes, before anything is read for them.
+fn short_keys(part: &StreamPart, rows: &RecordBatch) -> Result<(), BadRequest> {
+    let long = |row| Some((row, part.long_key(rows, row)?));
+    match (0..rows.num_rows()).find_map(long) {
+        None => Ok(()),
+        Some((index, (column, reason))) => Err(BadRequest::Row(BadEvent {
+            index,
+            column: Some(column.to_string()),
+            fault: Fault::Size,
+            reason,
+            row: Vec::new(),
+        })),
     }
 }
 

@@ -1,8 +1,13 @@
-//! What a person runs, on real parts.
+//! What a person runs, on real parts: a server on a free loopback port, the command itself.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bad_input;
+mod bounds;
 mod child;
+mod contract;
 mod kill;
 mod parity;
 mod pay;
 mod repeats;
+mod serving;
+mod support;

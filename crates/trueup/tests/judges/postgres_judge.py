@@ -35,7 +35,10 @@ STOP_S = 30
 
 
 def program(name):
-    """The newest installed program of that name; Debian keeps the server's off the path."""
+    """The program of that name: where TRUEUP_TEST_POSTGRES says, else the newest installed one;
+    Debian keeps the server's off the path."""
+    if given := os.environ.get("TRUEUP_TEST_POSTGRES"):
+        return os.path.join(given, name)
     found = sorted(
         glob.glob(f"/usr/lib/postgresql/*/bin/{name}"),
         key=lambda path: int(path.split("/")[4]) if path.split("/")[4].isdigit() else 0,

@@ -1,13 +1,14 @@
 //! Features from state: frames evaluated at an instant, for a request.
 
-use crate::aggregate::Partial;
+mod partials;
+
 use crate::answer::{Answer, Unknown};
 use crate::codec::Corrupt;
 use crate::events::{Event, Events};
 use crate::group::{Frame, Keep};
 use crate::plan::Plan;
 use crate::state::{ExactState, Limits, PartialState, Stored};
-use crate::value::{Micros, Value};
+use crate::value::Micros;
 use crate::window::Window;
 use std::ops::Range;
 
@@ -16,8 +17,9 @@ use std::ops::Range;
 pub struct Instant<'a> {
     /// The event time of the current row, or of the look-up.
     pub at: Micros,
-    /// In request mode the request's own event, counted once whether or not the state holds it already (its id tells); in
-    /// lookup mode, or where the request's event belongs to another key, `None`.
+    /// In request mode the request's own event, counted once whether or not the state holds it
+    /// already (its id tells); in lookup mode, or where the request's event belongs to another key,
+    /// `None`.
     pub own: Option<&'a Event>,
     /// From when on the store vouches that this key's state is complete.
     pub complete_from: Micros,
@@ -48,7 +50,7 @@ pub fn read(
         }
         _ => {
             let (state, _) = PartialState::load(plan, key, stored)?;
-            Ok(wanted.iter().map(|&w| read_partials(plan, &state, instant, w)).collect())
+            partials::read_partials(plan, &state, instant, wanted).ok_or(Corrupt::Base)
         }
     }
 }
@@ -57,7 +59,8 @@ pub fn read(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stand {
     pub(crate) at: i64,
-    /// The place of the row itself, if it is among the events; else the place that it would take behind its peers.
+    /// The place of the row itself, if it is among the events; else the place that it would take
+    /// behind its peers.
     pub(crate) place: usize,
     pub(crate) present: bool,
 }
@@ -117,78 +120,9 @@ fn read_exact(
             let value = Err(Unknown::NotWhole { from: Micros(whole_from) });
             return Answer { value, empty: false };
         }
-        let mut window = Window::new(plan, w, events);
+        let mut window = Window::new(plan, w, events, span.clone());
         window.advance(plan, span);
         Answer { value: window.value(), empty }
     };
     wanted.iter().map(answer).collect()
-}
-
-fn read_partials(plan: &Plan, state: &PartialState, instant: Instant<'_>, w: usize) -> Answer {
-    let aggregate = &plan.group.aggregates[w];
-    let measure = &plan.measures[plan.measure_of[w]];
-    let Frame::Range { far_us, near_us } = aggregate.frame else {
-        return Answer { value: Ok(Value::Null), empty: true };
-    };
-    let at = instant.own.map_or(instant.at.0, |own| own.time);
-    let (from, to) = plan.interval(far_us, near_us, at);
-    let unknown = |why| Answer { value: Err(why), empty: false };
-    let trimmed = if far_us.is_none() { i64::MIN } else { state.whole_from(plan) };
-    let whole_from = trimmed.max(instant.complete_from.0);
-    if from < whole_from {
-        return unknown(Unknown::NotWhole { from: Micros(whole_from) });
-    }
-    let mut sum = Partial::empty(&plan.group, measure);
-    let mut events = 0;
-    let bins = state.bins.range(plan.bin(from)..);
-    let floor = state.floor.iter().filter(|_| far_us.is_none());
-    for sealed in floor.chain(bins.take_while(|(start, _)| **start <= to).map(|(_, s)| s)) {
-        if sealed.newest > to {
-            return unknown(Unknown::HoldsLater { newest: Micros(sealed.newest) });
-        }
-        sum.merge(&sealed.partials[plan.measure_of[w]]);
-        events += sealed.events;
-    }
-    let own = instant.own.filter(|own| (from..=to).contains(&own.time));
-    let own_raw = instant.own.and_then(|own| state.raw.find(&own.id));
-    for i in state.raw.before(from)..state.raw.until(to) {
-        if Some(i) != own_raw {
-            sum.add(measure, &state.raw, i);
-            events += 1;
-        }
-    }
-    if let Some(own) = own {
-        match counted(plan, state, own) {
-            Counted::Sealed => {}
-            Counted::Unsure => return unknown(Unknown::OwnUnsure),
-            Counted::No => {
-                let mut one = Events::new(&plan.group.slots);
-                one.push(own.time, own.id.clone(), &own.slots);
-                sum.add(measure, &one, 0);
-            }
-        }
-    }
-    let kind = aggregate.arg.map_or(crate::value::Kind::Int, |s| plan.group.slots[s].clone());
-    Answer { value: sum.finish(&aggregate.func, &kind), empty: events == 0 }
-}
-
-enum Counted {
-    /// Its id is among those of sealed events.
-    Sealed,
-    /// It is raw (and left out above), or not there.
-    No,
-    /// It is older than the oldest id that is still known.
-    Unsure,
-}
-
-fn counted(plan: &Plan, state: &PartialState, own: &Event) -> Counted {
-    if state.recent.iter().any(|(_, id)| *id == own.id) {
-        return Counted::Sealed;
-    }
-    let young = own.time >= state.newest.saturating_sub(plan.raw_us);
-    let oldest = state.recent.first().map(|(time, _)| *time);
-    match oldest {
-        Some(oldest) if state.forgot && !young && own.time <= oldest => Counted::Unsure,
-        _ => Counted::No,
-    }
 }

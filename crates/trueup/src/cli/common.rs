@@ -1,0 +1,134 @@
+//! What several commands take: the settings' flags, the form of the output, the server to talk to.
+
+use super::{Failure, definitions};
+use crate::catalog::Catalog;
+use crate::client::{Client, ClientOptions};
+use crate::settings::{Flags, Layer, Settings};
+use clap::ValueEnum;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use trueup_sql::Definitions;
+
+/// The exit code of a command that was done, but for some events that were refused.
+pub(super) const SOME_REFUSED: u8 = 3;
+
+/// Settings as flags; what is not given comes from TRUEUP_ variables, then from trueup.toml.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct SettingsArgs {
+    /// The settings file [default: trueup.toml]
+    #[arg(long, value_name = "PATH")]
+    settings: Option<PathBuf>,
+    /// The environment of the settings [default: dev]
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+    /// A file of SQL, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    definitions: Option<String>,
+    /// Where state and log are: embedded:PATH or memory:
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// The address to listen on, or of the server to talk to
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// How far the pipeline may be behind before values are STALE, such as 10s
+    #[arg(long, value_name = "DURATION")]
+    max_staleness: Option<String>,
+    /// A file with the bearer token
+    #[arg(long, value_name = "PATH")]
+    token_file: Option<String>,
+    /// Listen to the world without a token
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl SettingsArgs {
+    /// The checked settings.
+    pub(super) fn load(&self) -> Result<Settings, Failure> {
+        let flags = Flags {
+            settings: self.settings.clone(),
+            environment: self.env.clone(),
+            layer: Layer {
+                definitions: self.definitions.clone(),
+                store: self.store.clone(),
+                listen: self.listen.clone(),
+                max_staleness: self.max_staleness.clone(),
+                token_file: self.token_file.clone(),
+                insecure: self.insecure.then_some(true),
+            },
+        };
+        let settings = Settings::load(&flags, |name| std::env::var(name).ok());
+        settings.map_err(|error| format!("error: {error}").into())
+    }
+}
+
+/// The definitions that settings name, compiled.
+pub(super) fn compiled(settings: &Settings) -> Result<Definitions, Failure> {
+    definitions::load(&settings.definitions)
+}
+
+/// The same, ready for a process that runs them.
+pub(super) fn catalog(settings: &Settings) -> Result<Arc<Catalog>, Failure> {
+    Ok(Arc::new(Catalog::new(compiled(settings)?)))
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Which server a command talks to.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServerArgs {
+    /// The server [default: http:// and the settings' listen address]
+    #[arg(long, value_name = "URL", env = "TRUEUP_URL")]
+    url: Option<String>,
+}
+
+impl ServerArgs {
+    /// A client of that server.
+    pub(super) fn client(
+        &self,
+        settings: &Settings,
+        connections: usize,
+        timeout: Duration,
+    ) -> Result<Client, Failure> {
+        let base_url = match &self.url {
+            Some(url) => url.clone(),
+            None => format!("http://{}", settings.listen),
+        };
+        let token = settings.token.clone();
+        let options = ClientOptions { base_url, token, connections, timeout };
+        Client::new(&options).map_err(|error| format!("error: {error}").into())
+    }
+}
+
+/// A runtime for commands that wait for others.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| format!("error: no threads can be had: {error}").into())
+}
+
+/// What a server said instead of an answer: its problem document in words.
+pub(super) fn problem(status: hyper::StatusCode, body: &[u8]) -> String {
+    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let part = |name: &str| document[name].as_str().unwrap_or_default();
+    let said = match part("detail") {
+        "" => String::from_utf8_lossy(body).trim().to_string(),
+        detail => detail.to_string(),
+    };
+    let place = match part("at") {
+        "" => String::new(),
+        at => format!(" (in {at})"),
+    };
+    let remedy = match part("remedy") {
+        "" => String::new(),
+        remedy => format!("\n  = help: {remedy}"),
+    };
+    format!("the server answered {status}: {said}{place}{remedy}")
+}

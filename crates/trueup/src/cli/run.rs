@@ -1,0 +1,82 @@
+//! `trueup run` and `trueup serve`: a server, with or without ingest, until it is told to stop.
+
+use super::Failure;
+use super::common::{self, SettingsArgs};
+use crate::clock::Clock;
+use crate::ingest::NewBeginning;
+use crate::node::{Node, NodeOptions};
+use crate::settings::Settings;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Where the log does not hold what comes after the state: drop that state and begin anew
+    #[arg(long)]
+    new_beginning: bool,
+}
+
+/// Which part of a node this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Both,
+    Serving,
+}
+
+pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
+    log_to_stderr();
+    let settings = args.settings.load()?;
+    let catalog = common::catalog(&settings)?;
+    let options = NodeOptions {
+        catalog,
+        place: settings.store.clone(),
+        max_staleness: settings.max_staleness,
+        token: settings.token.clone(),
+        ingest: part == Part::Both,
+        policy: match args.new_beginning {
+            true => NewBeginning::Declared,
+            false => NewBeginning::Refuse,
+        },
+        clock: Clock::system(),
+    };
+    common::runtime()?.block_on(serve(options, &settings))
+}
+
+async fn serve(options: NodeOptions, settings: &Settings) -> Result<(), Failure> {
+    // The socket first: a port that is taken should not cost the opening of the store.
+    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+        format!("error: cannot listen on {}: {error}; choose another --listen", settings.listen)
+    })?;
+    let address = listener.local_addr()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
+    if settings.insecure && !address.ip().is_loopback() {
+        tracing::warn!(%address, "insecure = true: everybody who reaches this may read and write");
+    }
+    eprintln!("environment {}, state in {:?}", settings.environment, settings.store);
+    eprintln!("listening on http://{address}");
+    let stop = async move {
+        tokio::select! {
+            // Without a handler for Ctrl-C, SIGTERM still stops it.
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        eprintln!("stopping");
+    };
+    let router = node.router();
+    node.serve(listener, router, stop).await.map_err(|error| format!("error: {error}").into())
+}
+
+/// Logs to standard error, as much as TRUEUP_LOG says (warnings, unless it says otherwise).
+pub(super) fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TRUEUP_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // A second call in one process keeps the first.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+}

@@ -1,0 +1,53 @@
+//! `GET /v1/events/{stream}`: the stream's log, from any offset on, as JSON lines.
+//!
+//! What was acknowledged can be read again: for training from the log of a running server, and for
+//! looking at what came in.
+
+use super::problem::Problem;
+use super::{App, unknown};
+use axum::extract::{Path, State};
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse, Response};
+use std::io::Write;
+use std::sync::Arc;
+
+/// Records of one reply.
+const MAX_RECORDS: usize = 10_000;
+
+/// Bytes of events of one reply.
+const MAX_BYTES: usize = 8 << 20;
+
+pub(super) async fn replay(
+    State(app): State<Arc<App>>,
+    Path(stream): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    if app.catalog().stream(&stream).is_none() {
+        return Err(unknown("stream", &stream, &app.catalog().stream_names()));
+    }
+    let from = from(uri.query().unwrap_or_default())?;
+    let records = app.pusher.log.read(&stream, from, MAX_RECORDS, MAX_BYTES)?;
+    let mut out = Vec::new();
+    for record in records {
+        // A log holds rows as they were pushed, each one JSON object, perhaps over several lines.
+        let event = String::from_utf8_lossy(&record.payload).replace(['\n', '\r'], " ");
+        let (offset, time_us) = (record.offset, record.time_us);
+        // Writing to memory does not fail.
+        let _ =
+            writeln!(out, "{{\"offset\":{offset},\"log_time_us\":{time_us},\"event\":{event}}}");
+    }
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], out).into_response())
+}
+
+fn from(query: &str) -> Result<u64, Problem> {
+    let wrong = || {
+        Problem::bad_request(format!("the parameters {query} are not taken"))
+            .at("query")
+            .remedy("give from=OFFSET, the first record wanted, counted from 0")
+    };
+    match query.split_once('=') {
+        None if query.is_empty() => Ok(0),
+        Some(("from", offset)) => offset.parse().map_err(|_| wrong()),
+        _ => Err(wrong()),
+    }
+}

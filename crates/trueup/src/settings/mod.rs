@@ -1,0 +1,209 @@
+//! Settings: one file `trueup.toml` with environments, overridden by `TRUEUP_…` variables and then by
+//! flags of the same names.
+//!
+//! Two steps: [`raw`] is what is written, in any mixture; [`Settings`] is what follows from it, with
+//! every option settled and every impossible combination refused with its place and remedy.
+
+mod raw;
+mod text;
+
+pub use raw::{Flags, Layer};
+pub use text::duration;
+
+use crate::node::Place;
+use raw::Raw;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The file that is read where no other is named.
+pub const FILE_NAME: &str = "trueup.toml";
+
+/// The environment where none is named.
+const DEFAULT_ENVIRONMENT: &str = "dev";
+
+/// The name of the environment that must say where its online store is.
+const PRODUCTION: &str = "production";
+
+/// How far the pipeline may be behind before values are STALE, unless settings say.
+const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(10);
+
+/// Checked settings; nothing in them is in doubt.
+#[derive(Clone)]
+pub struct Settings {
+    /// The environment's name.
+    pub environment: String,
+    /// A file of SQL, or a folder of them.
+    pub definitions: PathBuf,
+    /// Where state and log are kept.
+    pub store: Place,
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// How far behind the pipeline may be before values are STALE.
+    pub max_staleness: Duration,
+    /// The bearer token of this server's callers.
+    pub token: Option<String>,
+    /// Whether it listens to the world without a token because the settings say so.
+    pub insecure: bool,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("environment", &self.environment)
+            .field("definitions", &self.definitions)
+            .field("store", &self.store)
+            .field("listen", &self.listen)
+            .field("max_staleness", &self.max_staleness)
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .field("insecure", &self.insecure)
+            .finish()
+    }
+}
+
+/// Why settings are not taken: which one, where it was said, and the remedy.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file is not TOML of the known settings.
+    Toml {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        reason: String,
+    },
+    /// The environment that was named is not in the file.
+    Environment {
+        /// Its name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A setting's value is not taken.
+    Value {
+        /// The setting.
+        setting: &'static str,
+        /// Where it was said.
+        place: String,
+        /// What is wrong, with the remedy.
+        reason: String,
+    },
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingsError::File { path, reason } => {
+                write!(f, "settings {} cannot be read: {reason}", path.display())
+            }
+            SettingsError::Toml { path, reason } => {
+                write!(f, "settings {} are not understood: {reason}", path.display())
+            }
+            SettingsError::Environment { name, known } => write!(
+                f,
+                "there is no environment {name} in the settings; there are: {known}; choose one \
+                 with --env, or add [env.{name}]"
+            ),
+            SettingsError::Value { setting, place, reason } => {
+                write!(f, "setting {setting} ({place}): {reason}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl Settings {
+    /// The settings of this process: file, variables (by name) and flags, each over the one before.
+    ///
+    /// # Errors
+    /// [`SettingsError`], for the first thing that is wrong.
+    pub fn load(
+        flags: &Flags,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Settings, SettingsError> {
+        let raw = Raw::gather(flags, variable)?;
+        let definitions = raw.need("definitions", |layer| layer.definitions.as_ref(), || {
+            "give --definitions PATH, or write definitions = \"PATH\" in trueup.toml (`trueup init` \
+             makes both)"
+                .to_string()
+        })?;
+        let production = raw.environment == PRODUCTION;
+        let store = match raw.find(|layer| layer.store.as_ref()) {
+            Some((place, said)) => {
+                let parsed = store(said, raw.base(&place));
+                let parsed = parsed.map_err(|reason| value("store", place.to_string(), reason))?;
+                if production && parsed == Place::Memory {
+                    let reason = "production does not start with a store that forgets; name one \
+                                  that lasts, such as embedded:PATH";
+                    return Err(value("store", place.to_string(), reason.into()));
+                }
+                parsed
+            }
+            None if production => {
+                let reason = "production does not start without an online store that is named; \
+                              write store = \"embedded:PATH\" under [env.production]";
+                return Err(value("store", "nowhere".into(), reason.into()));
+            }
+            None => Place::Embedded("data".into()),
+        };
+        let listen = match raw.find(|layer| layer.listen.as_ref()) {
+            None => SocketAddr::from(([127, 0, 0, 1], 8080)),
+            Some((place, said)) => said.parse().map_err(|_| {
+                let reason = format!("{said:?} is no address; write it as 127.0.0.1:8080");
+                value("listen", place.to_string(), reason)
+            })?,
+        };
+        let max_staleness = match raw.find(|layer| layer.max_staleness.as_ref()) {
+            None => DEFAULT_MAX_STALENESS,
+            Some((place, said)) => duration(said)
+                .map_err(|reason| value("max_staleness", place.to_string(), reason))?,
+        };
+        let token = raw.token()?;
+        let insecure = raw.find(|layer| layer.insecure.as_ref()).is_some_and(|(_, said)| *said);
+        if !listen.ip().is_loopback() && token.is_none() && !insecure {
+            let reason = format!(
+                "{listen} can be reached from other machines; set TRUEUP_TOKEN or token_file, or \
+                 say insecure = true if everybody there may read and write"
+            );
+            return Err(value("listen", "no token".into(), reason));
+        }
+        let definitions = raw.base(&definitions.0).join(definitions.1);
+        Ok(Settings {
+            environment: raw.environment.clone(),
+            definitions,
+            store,
+            listen,
+            max_staleness,
+            token,
+            insecure,
+        })
+    }
+}
+
+fn value(setting: &'static str, place: String, reason: String) -> SettingsError {
+    SettingsError::Value { setting, place, reason }
+}
+
+/// A store's URL; relative paths are from `base`.
+fn store(said: &str, base: &Path) -> Result<Place, String> {
+    match said.split_once(':') {
+        Some(("memory", "")) => Ok(Place::Memory),
+        Some(("embedded", path)) if !path.is_empty() => Ok(Place::Embedded(base.join(path))),
+        Some(("redis" | "rediss" | "redis-sentinel" | "redis-cluster", _)) => {
+            Err(format!("{said:?} needs a later version; this one keeps state in embedded:PATH"))
+        }
+        _ => Err(format!("{said:?} is no store; write embedded:PATH, or memory: for a trial")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! What is written, before it is checked: layers of the same settings, the later ones over the
+//! earlier.
+
+use super::{DEFAULT_ENVIRONMENT, FILE_NAME, SettingsError, value};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The settings of one layer; none must be there.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// A file of SQL, or a folder of them.
+    pub definitions: Option<String>,
+    /// `embedded:PATH` or `memory:`.
+    pub store: Option<String>,
+    /// `ADDRESS:PORT`.
+    pub listen: Option<String>,
+    /// A duration such as `10s`.
+    pub max_staleness: Option<String>,
+    /// A file whose first line is the bearer token.
+    pub token_file: Option<String>,
+    /// Listen to the world without a token.
+    pub insecure: Option<bool>,
+}
+
+/// The file as it is written: settings of all environments, and those of each.
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    #[serde(flatten)]
+    all: BTreeMap<String, toml::Value>,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// The settings file.
+    pub settings: Option<PathBuf>,
+    /// The environment.
+    pub environment: Option<String>,
+    /// Settings given as flags.
+    pub layer: Layer,
+}
+
+/// Where a setting was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Flag,
+    Variable,
+    Environment(PathBuf, String),
+    File(PathBuf),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag => f.write_str("on the command line"),
+            Origin::Variable => f.write_str("in a TRUEUP_ variable"),
+            Origin::Environment(path, name) => write!(f, "{}, [env.{name}]", path.display()),
+            Origin::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// All layers, the strongest first.
+pub(super) struct Raw {
+    pub(super) environment: String,
+    layers: Vec<(Origin, Layer)>,
+    token: Option<String>,
+}
+
+impl Raw {
+    pub(super) fn gather(
+        flags: &Flags,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Raw, SettingsError> {
+        let named = flags.settings.clone().or_else(|| variable("TRUEUP_SETTINGS").map(Into::into));
+        let path = named.clone().unwrap_or_else(|| FILE_NAME.into());
+        let environment = flags.environment.clone().or_else(|| variable("TRUEUP_ENV"));
+        let (all, environments) = match std::fs::read_to_string(&path) {
+            Ok(text) => parse(&path, &text)?,
+            Err(_) if named.is_none() && !path.exists() => Default::default(),
+            Err(error) => {
+                return Err(SettingsError::File { path, reason: error.to_string() });
+            }
+        };
+        let name = environment.clone().unwrap_or_else(|| DEFAULT_ENVIRONMENT.into());
+        let own = environments.get(&name).cloned();
+        if own.is_none() && environment.is_some() && !environments.is_empty() {
+            let known = environments.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(SettingsError::Environment { name, known });
+        }
+        let said = variables(&variable)?;
+        let layers = vec![
+            (Origin::Flag, flags.layer.clone()),
+            (Origin::Variable, said),
+            (Origin::Environment(path.clone(), name.clone()), own.unwrap_or_default()),
+            (Origin::File(path), all),
+        ];
+        Ok(Raw { environment: name, layers, token: variable("TRUEUP_TOKEN") })
+    }
+
+    /// The strongest layer's word for a setting, and where it was said.
+    pub(super) fn find<'a, T>(
+        &'a self,
+        setting: impl Fn(&'a Layer) -> Option<&'a T>,
+    ) -> Option<(Origin, &'a T)> {
+        self.layers.iter().find_map(|(origin, layer)| Some((origin.clone(), setting(layer)?)))
+    }
+
+    pub(super) fn need<'a, T>(
+        &'a self,
+        name: &'static str,
+        setting: impl Fn(&'a Layer) -> Option<&'a T>,
+        remedy: impl FnOnce() -> String,
+    ) -> Result<(Origin, &'a T), SettingsError> {
+        self.find(setting).ok_or_else(|| value(name, "nowhere".into(), remedy()))
+    }
+
+    /// The folder that relative paths of a layer start from: the file's, or where the command runs.
+    pub(super) fn base<'o>(&self, origin: &'o Origin) -> &'o Path {
+        match origin {
+            Origin::Flag | Origin::Variable => Path::new(""),
+            Origin::Environment(path, _) | Origin::File(path) => {
+                path.parent().unwrap_or(Path::new(""))
+            }
+        }
+    }
+
+    pub(super) fn token(&self) -> Result<Option<String>, SettingsError> {
+        let wrong = |place: String, reason: &str| Err(value("token", place, reason.into()));
+        let visible = |token: &str| token.bytes().all(|byte| byte.is_ascii_graphic());
+        let (place, token) = match (&self.token, self.find(|layer| layer.token_file.as_ref())) {
+            (Some(token), _) => ("TRUEUP_TOKEN".to_string(), token.clone()),
+            (None, Some((origin, file))) => {
+                let path = self.base(&origin).join(file);
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|e| value("token_file", path.display().to_string(), e.to_string()))?;
+                let first = text.lines().next().unwrap_or_default().trim().to_string();
+                (path.display().to_string(), first)
+            }
+            (None, None) => return Ok(None),
+        };
+        match token.as_str() {
+            "" => wrong(place, "the token is empty; write one of 16 characters or more"),
+            token if token.len() < 16 => wrong(place, "the token is short; write 16 or more"),
+            token if !visible(token) => wrong(place, "use visible ASCII characters only"),
+            token => Ok(Some(token.to_string())),
+        }
+    }
+}
+
+type Environments = BTreeMap<String, Layer>;
+
+fn parse(path: &Path, text: &str) -> Result<(Layer, Environments), SettingsError> {
+    let wrong = |reason: String| SettingsError::Toml { path: path.to_path_buf(), reason };
+    let mut file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let environments = file.all.remove("env").map(toml::Value::try_into::<Environments>);
+    let environments =
+        environments.transpose().map_err(|error| wrong(format!("[env]: {error}")))?;
+    let rest: toml::Table = file.all.into_iter().collect();
+    let all = toml::Value::Table(rest).try_into().map_err(|error| wrong(error.to_string()))?;
+    Ok((all, environments.unwrap_or_default()))
+}
+
+fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, SettingsError> {
+    let insecure = match variable("TRUEUP_INSECURE").as_deref() {
+        None => None,
+        Some("true" | "1") => Some(true),
+        Some("false" | "0") => Some(false),
+        Some(other) => {
+            let reason = format!("{other:?} is not taken; write true or false");
+            return Err(value("insecure", "TRUEUP_INSECURE".into(), reason));
+        }
+    };
+    Ok(Layer {
+        definitions: variable("TRUEUP_DEFINITIONS"),
+        store: variable("TRUEUP_STORE"),
+        listen: variable("TRUEUP_LISTEN"),
+        max_staleness: variable("TRUEUP_MAX_STALENESS"),
+        token_file: variable("TRUEUP_TOKEN_FILE"),
+        insecure,
+    })
+}

@@ -1,0 +1,78 @@
+//! Settings as people write them, and what is said of those that cannot be.
+
+use super::*;
+
+/// Settings of a file's text, variables and flags.
+fn load(
+    text: &str,
+    variables: &[(&str, &str)],
+    environment: Option<&str>,
+    layer: Layer,
+) -> Result<Settings, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    std::fs::write(&path, text).unwrap();
+    let flags = Flags { settings: Some(path), environment: environment.map(String::from), layer };
+    let variable = |name: &str| {
+        variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+    };
+    Settings::load(&flags, variable).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn refused(text: &str, environment: &str, part: &str) {
+    let said = load(text, &[], Some(environment), Layer::default()).unwrap_err();
+    assert!(said.contains(part), "{said}");
+}
+
+#[test]
+fn flags_go_before_variables_before_environments_before_the_file() {
+    let text = "definitions = 'a.sql'\nlisten = '127.0.0.1:1'\n[env.dev]\nlisten = '127.0.0.1:2'";
+    let port = |variables: &[(&str, &str)], layer: Layer| {
+        load(text, variables, None, layer).unwrap().listen.port()
+    };
+    let flag = Layer { listen: Some("127.0.0.1:4".into()), ..Layer::default() };
+    assert_eq!(port(&[], Layer::default()), 2);
+    assert_eq!(port(&[("TRUEUP_LISTEN", "127.0.0.1:3")], Layer::default()), 3);
+    assert_eq!(port(&[("TRUEUP_LISTEN", "127.0.0.1:3")], flag), 4);
+}
+
+#[test]
+fn production_does_not_start_without_a_named_store() {
+    refused("definitions = 'a.sql'\n[env.production]", "production", "without an online store");
+    let memory = "definitions = 'a.sql'\n[env.production]\nstore = 'memory:'";
+    refused(memory, "production", "forgets");
+    let named = "definitions = 'a.sql'\n[env.production]\nstore = 'embedded:state'";
+    let settings = load(named, &[], Some("production"), Layer::default()).unwrap();
+    let Place::Embedded(path) = settings.store else { panic!("not embedded") };
+    assert!(path.ends_with("state"));
+}
+
+#[test]
+fn other_machines_need_a_token_or_a_word() {
+    let open = "definitions = 'a.sql'\nlisten = '0.0.0.0:8080'";
+    refused(open, "dev", "TRUEUP_TOKEN");
+    let token = [("TRUEUP_TOKEN", "0123456789abcdef")];
+    assert!(load(open, &token, None, Layer::default()).is_ok());
+    assert!(load(&format!("{open}\ninsecure = true"), &[], None, Layer::default()).is_ok());
+    let short = [("TRUEUP_TOKEN", "short")];
+    assert!(load(open, &short, None, Layer::default()).unwrap_err().contains("16"));
+}
+
+#[test]
+fn a_token_is_never_printed() {
+    let token = [("TRUEUP_TOKEN", "canary-0123456789")];
+    let settings = load("definitions = 'a.sql'", &token, None, Layer::default()).unwrap();
+    assert!(!format!("{settings:?}").contains("canary"));
+}
+
+#[test]
+fn what_is_not_understood_is_named_with_its_place() {
+    refused("defintions = 'a.sql'", "dev", "defintions");
+    refused("[env.dev]\nstor = 'x'", "dev", "stor");
+    refused("definitions = 'a.sql'\nstore = 'disk:x'", "dev", "embedded:PATH");
+    refused("definitions = 'a.sql'\nlisten = 'here'", "dev", "127.0.0.1:8080");
+    refused("definitions = 'a.sql'\n[env.dev]\n", "prod", "there are: dev");
+    refused("", "dev", "--definitions");
+    refused("definitions = 'a.sql'\nmax_staleness = '5'", "dev", "500ms");
+}

@@ -1,0 +1,134 @@
+//! A server of the test's own on a free loopback port.
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use trueup::catalog::Catalog;
+use trueup::client::{Client, ClientOptions, Reply};
+use trueup::clock::Clock;
+use trueup::ingest::NewBeginning;
+use trueup::node::{Node, NodeError, NodeOptions, Place};
+use trueup_core::Micros;
+use trueup_sql::{SourceFile, compile};
+
+/// 2026-11-24T10:00:00Z, the time on the clocks of these servers.
+pub(crate) const TEN: i64 = 1_795_514_400_000_000;
+
+/// A stream, a second one, and views of windows over both.
+pub(crate) const SQL: &str = "
+CREATE TABLE payments (
+  id BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL, card BIGINT NOT NULL, merchant VARCHAR,
+  amount DECIMAL(12,2), score DOUBLE, status VARCHAR
+) WITH (event_time = 'at', lateness = '1 hour');
+CREATE TABLE logins (
+  id VARCHAR PRIMARY KEY, at TIMESTAMP NOT NULL, card BIGINT NOT NULL
+) WITH (event_time = 'at', lateness = '1 hour');
+CREATE VIEW risk AS
+SELECT id, amount,
+  count(*) OVER hour AS payments_last_hour,
+  sum(amount) OVER hour AS amount_last_hour,
+  avg(score) OVER hour AS score_last_hour,
+  count(*) OVER busy AS merchant_last_hour,
+  (SELECT count(*) FROM logins WHERE logins.card = payments.card
+     AND logins.at BETWEEN payments.at - INTERVAL '1 hour' AND payments.at) AS logins_last_hour
+FROM payments
+WINDOW hour AS (PARTITION BY card ORDER BY at
+                RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW),
+       busy AS (PARTITION BY merchant ORDER BY date_bin(INTERVAL '1 minute', at)
+                RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);
+CREATE VIEW approved AS
+SELECT id, count(*) OVER hour AS n FROM payments WHERE status = 'approved'
+WINDOW hour AS (PARTITION BY card ORDER BY at
+                RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW)";
+
+/// The definitions above, or others, ready to run.
+pub(crate) fn catalog(sql: &str) -> Arc<Catalog> {
+    let file = SourceFile { name: "test.sql".into(), text: sql.into() };
+    Arc::new(Catalog::new(compile(&[file]).map_err(|errors| errors.to_string()).unwrap()))
+}
+
+/// Options of a node in memory, at ten o'clock.
+pub(crate) fn options(sql: &str) -> NodeOptions {
+    NodeOptions {
+        catalog: catalog(sql),
+        place: Place::Memory,
+        max_staleness: Duration::from_secs(10),
+        token: None,
+        ingest: true,
+        policy: NewBeginning::Refuse,
+        clock: Clock::of(|| Micros(TEN)),
+    }
+}
+
+/// A running server and a client of it.
+pub(crate) struct Server {
+    pub(crate) client: Client,
+    pub(crate) address: std::net::SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    ended: Option<tokio::task::JoinHandle<Result<(), NodeError>>>,
+}
+
+impl Server {
+    pub(crate) async fn start(options: NodeOptions) -> Server {
+        let token = options.token.clone();
+        let node = Node::start(options).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let router = node.router();
+        let signal = async move {
+            // The end of the test stops it too.
+            let _ = stopped.await;
+        };
+        let ended = Some(tokio::spawn(node.serve(listener, router, signal)));
+        let base_url = format!("http://{address}");
+        let client = ClientOptions { base_url, token, ..ClientOptions::default() };
+        Server { client: Client::new(&client).unwrap(), address, stop: Some(stop), ended }
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.ended.take().unwrap().await.unwrap().unwrap();
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        media: Option<&str>,
+        body: impl Into<bytes::Bytes>,
+    ) -> Reply {
+        let method: Method = method.parse().unwrap();
+        self.client.request(method, path, media, body.into()).await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let reply = self.send("POST", path, Some("application/json"), body.to_string()).await;
+        (reply.status, serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    /// Pushes events and waits until they can be read.
+    pub(crate) async fn push(&self, stream: &str, events: Value) -> Value {
+        let path = format!("/v1/events/{stream}?wait=applied");
+        let (status, reply) = self.post(&path, &json!({ "events": events })).await;
+        assert_eq!(status, StatusCode::OK, "{reply}");
+        reply
+    }
+
+    /// The first row's answer.
+    pub(crate) async fn ask(&self, view: &str, body: Value) -> Value {
+        let (status, reply) = self.post(&format!("/v1/features/{view}"), &body).await;
+        assert_eq!(status, StatusCode::OK, "{reply}");
+        reply["rows"][0].clone()
+    }
+}
+
+/// A payment of card 1 so many seconds before ten o'clock.
+pub(crate) fn payment(id: i64, seconds_before: i64, amount: &str) -> Value {
+    let at = trueup_sql::decode::print::Timestamp(TEN - seconds_before * 1_000_000).to_string();
+    json!({ "id": id, "at": at, "card": 1, "merchant": "m", "amount": amount, "score": 0.5,
+            "status": "approved" })
+}
