@@ -15,6 +15,9 @@
 //! - Training and the oracle keep everything. Where a server says `UNKNOWN` because it keeps only
 //!   what its frames need, they give SQL's value. [`KEPT_NO_MORE`] names the cases; there, training
 //!   is held against the oracle.
+//! - Repeats come within the bound up to which bins and lifetimes recognise ids; beyond it they count
+//!   again (`tests/it/repeats.rs` holds both sides of it).
+//! - Orders are any for exact groups, and for the others those that keep each partition's.
 //! - Sketches estimate, and the oracle is exact. [`SKETCHED`] names the cases that it leaves out.
 //!
 //! `TRUEUP_CASE=name cargo test --release -p trueup --test cases` runs one case.

@@ -42,7 +42,7 @@ async fn ten_thousand_keys_in_one_call_are_refused() {
 async fn a_key_with_more_events_than_its_bound_is_unknown_behind_it_and_never_short() {
     let file = SourceFile { name: "test.sql".into(), text: SQL.into() };
     let mut catalog = Catalog::new(compile(&[file]).unwrap());
-    catalog.limits.max_events = 100;
+    catalog.limits.max_bytes = 1_000;
     let server = Server::start(NodeOptions { catalog: Arc::new(catalog), ..options(SQL) }).await;
     let events: Vec<Value> = (0..400).map(|id| payment(id, 2_000 - id, "1.00")).collect();
     server.push("payments", events.into()).await;

@@ -9,6 +9,7 @@
 
 use crate::child::{Server, catalog};
 use crate::pay::{Payment, counts_are_right, post, push};
+use crate::training::train;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use hyper::StatusCode;
@@ -23,7 +24,6 @@ use std::time::{Duration, Instant};
 use trueup::catalog::Catalog;
 use trueup::client::Client;
 use trueup_core::testing::Dice;
-use trueup_offline as offline;
 use trueup_store::{Log, Options};
 
 /// Kills by chance, over all directories.
@@ -243,14 +243,10 @@ async fn compare(
     let body = json!({ "rows": rows, "columns": columns, "deadline_ms": 10_000 });
     let (status, reply) = post(client, "/v1/features/risk", body).await.unwrap();
     assert_eq!(status, StatusCode::OK, "{reply}");
-    let stream = catalog.streams()[0].stream.name.clone();
-    let history = offline::History { stream, events: batch(catalog, 0..end) };
     let asked: Vec<RecordBatch> = ids.iter().map(|&id| batch(catalog, id..id + 1)).collect();
     let asked = concat_batches(&asked[0].schema(), &asked).unwrap();
-    let options = offline::Options { rows: Some(asked) };
-    let definitions = catalog.definitions();
-    let trained = offline::train(definitions, "risk", &[history], &options).unwrap();
-    let trained = concat_batches(&trained.schema, &trained.batches).unwrap();
+    let history = batch(catalog, 0..end);
+    let trained = train(catalog.definitions(), "risk", history, Some(asked));
     assert_eq!(trained.num_rows(), ids.len());
     for (row, id) in ids.iter().enumerate() {
         let served = reply["rows"][row]["features"].as_object().unwrap();

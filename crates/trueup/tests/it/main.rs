@@ -11,3 +11,4 @@ mod pay;
 mod repeats;
 mod serving;
 mod support;
+mod training;

@@ -9,11 +9,12 @@
 //! The data is not in this repository. The test looks for it in `shared/data` beside the checkout,
 //! or where `TRUEUP_TEST_DATA` says, and tells loudly where it has to skip.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+use crate::training::train;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{Field, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -30,12 +31,14 @@ use trueup::json;
 use trueup::node::{Node, NodeOptions, Place};
 use trueup::serve::{Request, Status};
 use trueup_core::Micros;
-use trueup_offline as offline;
 use trueup_sql::{SourceFile, compile};
 use trueup_store::StoreError;
 
 /// Rows that are asked for, spread evenly; ties come on top.
 const REQUESTS: usize = 20_000;
+
+/// Rows that are asked for in one call.
+const MAX_TOGETHER: usize = 100;
 
 /// Events whose pushes are under way at one time: the log's queue takes far more.
 const UNDER_WAY: usize = 2_048;
@@ -116,7 +119,37 @@ fn asked(history: &RecordBatch) -> Vec<usize> {
     asked.into_iter().collect()
 }
 
-/// What was served: for each view, its columns by name with the values before and after, as text.
+/// The asked rows in runs that can be asked in one call before the first and after the last is
+/// pushed: no event of a run but the row itself has its customer or its terminal, so nothing that is
+/// pushed between two rows of a run can be in the frames of either.
+fn together(history: &RecordBatch, asked: &[usize]) -> Vec<Vec<usize>> {
+    let column = |key: usize| history.column(key).as_primitive::<Int64Type>().values();
+    let keys = [column(2), column(3)];
+    let keys_of = |row: usize| [(2, keys[0][row]), (3, keys[1][row])];
+    let mut runs: Vec<Vec<usize>> = Vec::new();
+    // The keys of the run's events, and those of its asked rows.
+    let (mut seen, mut held) = (HashSet::new(), HashSet::new());
+    for &row in asked {
+        let joins = runs.last_mut().filter(|run| {
+            let since = run[run.len() - 1] + 1..row;
+            seen.extend(since.flat_map(keys_of));
+            let apart = keys_of(row).iter().all(|key| !seen.contains(key) && !held.contains(key));
+            apart && held.is_disjoint(&seen) && run.len() < MAX_TOGETHER
+        });
+        match joins {
+            Some(run) => run.push(row),
+            None => {
+                runs.push(vec![row]);
+                seen.clear();
+                held.clear();
+            }
+        }
+        held.extend(keys_of(row));
+    }
+    runs
+}
+
+/// What was served: for each view and row, its columns before and after the push.
 struct Parity {
     served: Vec<Vec<[Vec<Cell>; 2]>>,
 }
@@ -126,7 +159,8 @@ type Cell = (String, Status);
 
 async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize]) -> Parity {
     let folder = tempfile::tempdir().unwrap();
-    let now = Arc::new(AtomicI64::new(0));
+    let first = history.column(1).as_primitive::<TimestampMicrosecondType>().value(0);
+    let now = Arc::new(AtomicI64::new(first));
     let told = Arc::clone(&now);
     let node = Node::start(NodeOptions {
         catalog: Arc::clone(catalog),
@@ -138,16 +172,21 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
         clock: Clock::of(move || Micros(told.load(Ordering::SeqCst))),
     });
     let node = node.unwrap();
+    // Until the worker has spoken for the first time, nobody vouches for anything.
+    while node.app().pusher.progress[0].applied().fresh_us < first {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let views = catalog.definitions().views.len();
     let mut parity = Parity { served: vec![Vec::with_capacity(asked.len()); views] };
     let mut pushes = Pushes { app: node.app(), now: &now, history, next: 0 };
-    for &row in asked {
-        pushes.up_to(row).await;
-        let before = answers(node.app(), history, row).await;
-        pushes.up_to(row + 1).await;
-        let after = answers(node.app(), history, row).await;
-        for (view, cells) in before.into_iter().zip(after).enumerate() {
-            parity.served[view].push([cells.0, cells.1]);
+    for rows in together(history, asked) {
+        pushes.up_to(rows[0]).await;
+        let before = answers(node.app(), history, &rows).await;
+        pushes.up_to(rows[rows.len() - 1] + 1).await;
+        let after = answers(node.app(), history, &rows).await;
+        for (view, rows) in before.into_iter().zip(after).enumerate() {
+            let pairs = rows.0.into_iter().zip(rows.1);
+            parity.served[view].extend(pairs.map(|(before, after)| [before, after]));
         }
     }
     pushes.up_to(history.num_rows()).await;
@@ -209,17 +248,21 @@ fn body(history: &RecordBatch, row: usize) -> Vec<u8> {
     body
 }
 
-/// Every view's columns for a row, in request mode.
-async fn answers(app: &App, history: &RecordBatch, row: usize) -> Vec<Vec<Cell>> {
+/// For every view, its columns for some rows, in request mode.
+async fn answers(app: &App, history: &RecordBatch, rows: &[usize]) -> Vec<Vec<Vec<Cell>>> {
     let part = &app.catalog().streams()[0];
-    let body = body(history, row);
-    let request = Request::rows(part, &[&body], Micros(0)).unwrap();
+    let bodies: Vec<Vec<u8>> = rows.iter().map(|&row| body(history, row)).collect();
+    let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
+    let request = Request::rows(part, &bodies, Micros(0)).unwrap();
     let mut all = Vec::new();
     for view in &app.catalog().definitions().views {
         let outputs = (0..view.outputs.len()).collect();
         let answered = app.serving.answer(view, outputs, &request, Instant::now() + DEADLINE).await;
-        let cells = answered.columns.iter().zip(&answered.rows[0].statuses);
-        all.push(cells.map(|((_, values), (status, _))| (text(values, 0), *status)).collect());
+        let cells = |row: usize| {
+            let columns = answered.columns.iter().zip(&answered.rows[row].statuses);
+            columns.map(|((_, values), (status, _))| (text(values, row), *status)).collect()
+        };
+        all.push((0..rows.len()).map(cells).collect());
     }
     all
 }
@@ -235,14 +278,7 @@ impl Parity {
     fn compare(&self, catalog: &Catalog, history: &RecordBatch, asked: &[usize]) {
         let mut wrong = Vec::new();
         for (view, served) in catalog.definitions().views.iter().zip(&self.served) {
-            let stream = catalog.streams()[0].stream.name.clone();
-            let histories = [offline::History { stream, events: history.clone() }];
-            let options = offline::Options::default();
-            let trained = offline::train(catalog.definitions(), &view.name, &histories, &options);
-            let trained = trained.unwrap();
-            assert_eq!((trained.dead_letters, trained.unknown), (0, 0));
-            let schema: Arc<Schema> = Arc::clone(&trained.schema);
-            let rows = concat_batches(&schema, &trained.batches).unwrap();
+            let rows = train(catalog.definitions(), &view.name, history.clone(), None);
             assert_eq!(rows.num_rows(), history.num_rows());
             let mut statuses: HashMap<Status, usize> = HashMap::new();
             let mut equal = [0, 0];
@@ -256,7 +292,8 @@ impl Parity {
                             equal[when] += 1;
                             continue;
                         }
-                        let (when, name) = (["before", "after"][when], schema.field(place).name());
+                        let (when, name) =
+                            (["before", "after"][when], rows.schema_ref().field(place).name());
                         let view = &view.name;
                         let what = format!("row {row}, {view}.{name} {when} the push");
                         wrong.push(format!("{what}: {value} {status}, trained {trained}"));
