@@ -35,8 +35,8 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a child on a directory, with `pay.sql`; `crash` says where it is to die by itself.
-    /// `None` if it ended before it listened.
-    pub(crate) fn start(folder: &Path, crash: Option<&str>) -> Option<Server> {
+    /// Returns how it ended if it did so before it listened.
+    pub(crate) fn start(folder: &Path, crash: Option<&str>) -> Result<Server, ExitStatus> {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["child::a_server_that_other_tests_kill", "--exact", "--ignored", "--nocapture"])
@@ -53,11 +53,10 @@ impl Server {
             Some(line.ok()?.split_once(LISTENING)?.1.trim().to_string())
         });
         let Some(base_url) = address else {
-            process.wait().unwrap();
-            return None;
+            return Err(process.wait().unwrap());
         };
         let options = ClientOptions { base_url, timeout: TIMEOUT, ..ClientOptions::default() };
-        Some(Server { process, client: Client::new(&options).unwrap() })
+        Ok(Server { process, client: Client::new(&options).unwrap() })
     }
 
     /// Sends SIGKILL and waits for the end.
