@@ -357,7 +357,8 @@ fn int_too_large(ty: ColumnType) -> BadValue {
 }
 
 fn not_finite() -> BadValue {
-    BadValue::new(Fault::NotFinite, "NaN and infinities are not taken; send NULL for a missing one")
+    let reason = "not finite: NaN and infinities are not taken; send NULL for a missing one";
+    BadValue::new(Fault::NotFinite, reason)
 }
 
 fn lost(fault: Fault, ty: ColumnType, text: &str) -> BadValue {

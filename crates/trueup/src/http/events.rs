@@ -76,6 +76,7 @@ pub(super) async fn push(
         return Err(Problem::too_large("the events", MAX_EVENTS, "events"));
     }
     let pushed = app.pusher.push(number, &rows).await?;
+    crate::fault::point("before-reply");
     let applied = match parameters.wait {
         None => None,
         Some(bound) => {

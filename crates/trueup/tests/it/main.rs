@@ -3,6 +3,12 @@
 
 mod bad_input;
 mod bounds;
+mod child;
 mod contract;
+mod kill;
+mod parity;
+mod pay;
+mod repeats;
 mod serving;
 mod support;
+mod training;
