@@ -5,8 +5,6 @@ use crate::ask::decode;
 use crate::case::{Ask, Asked, Case};
 use crate::naive::History;
 use crate::report::{Column, each_case};
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use std::sync::Arc;
 use trueup::json;
 use trueup_offline as offline;
@@ -77,24 +75,29 @@ fn train(case: &Case, history: &History<'_>, asked: &[&Asked]) -> Vec<Vec<Column
     let Some(first) = asked.first() else { return Vec::new() };
     let view = case.catalog.view(&first.view).unwrap();
     let stream = &case.catalog.streams()[view.stream].stream;
-    let row = |asked: &&Asked| {
-        let columns = decode(case, asked).rows.columns().to_vec();
-        RecordBatch::try_new(Arc::clone(&stream.schema), columns).unwrap()
-    };
-    let rows: Vec<RecordBatch> = asked.iter().map(row).collect();
-    let rows = concat_batches(&stream.schema, &rows).unwrap();
-    let streams = case.catalog.streams().iter().zip(&history.streams);
-    let histories = streams.map(|(part, events)| offline::History {
-        stream: part.stream.name.clone(),
-        events: events.clone(),
-    });
-    let options = offline::Options { rows: Some(rows) };
+    let mut rows = offline::RequestRows::new();
+    for asked in asked {
+        rows.push(stream, decode(case, asked).rows, None).unwrap();
+    }
+    let histories: Vec<offline::History> = case
+        .catalog
+        .streams()
+        .iter()
+        .zip(&history.streams)
+        .map(|(part, events)| {
+            let mut history = offline::History::new(Arc::clone(&part.stream));
+            let decoded = part.decoder.arrow(events).unwrap();
+            history.push("events", 0, decoded, None).unwrap();
+            history
+        })
+        .collect();
+    let options = offline::Options { rows: Some(&rows), ..offline::Options::default() };
     let definitions = case.catalog.definitions();
-    let histories: Vec<offline::History> = histories.collect();
     let trained = offline::train(definitions, &view.name, &histories, &options);
     let trained = trained.unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let mut all = Vec::new();
-    for batch in &trained.batches {
+    for batch in trained.batches() {
+        let batch = batch.unwrap().columns;
         for row in 0..batch.num_rows() {
             let fields = batch.schema_ref().fields().iter().zip(batch.columns());
             let column =

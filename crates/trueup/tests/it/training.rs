@@ -2,8 +2,10 @@
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use std::sync::Arc;
 use trueup_offline as offline;
 use trueup_sql::Definitions;
+use trueup_sql::decode::Decoder;
 
 /// The training set of a view over the history of its stream, for these rows or else for the
 /// history's own; every event is a good one.
@@ -13,11 +15,21 @@ pub(crate) fn train(
     history: RecordBatch,
     rows: Option<RecordBatch>,
 ) -> RecordBatch {
-    let stream = definitions.streams[definitions.view(view).unwrap().stream].name.clone();
-    let histories = [offline::History { stream, events: history }];
-    let options = offline::Options { rows };
+    let stream = &definitions.streams[definitions.view(view).unwrap().stream];
+    let decoded = Decoder::new(Arc::clone(stream)).arrow(&history).unwrap();
+    let mut history = offline::History::new(Arc::clone(stream));
+    history.push("events", 0, decoded, None).unwrap();
+    let rows = rows.map(|batch| {
+        let mut rows = offline::RequestRows::new();
+        rows.push(stream, batch, None).unwrap();
+        rows
+    });
+    let options = offline::Options { rows: rows.as_ref(), ..offline::Options::default() };
+    let histories = [history];
     let trained = offline::train(definitions, view, &histories, &options);
     let trained = trained.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((trained.dead_letters, trained.repeats), (0, 0));
-    concat_batches(&trained.schema, &trained.batches).unwrap()
+    let counts = trained.counts();
+    assert_eq!((counts.dead_letters.total(), counts.repeats), (0, 0));
+    let batches: Vec<RecordBatch> = trained.batches().map(|batch| batch.unwrap().columns).collect();
+    concat_batches(&batches[0].schema(), &batches).unwrap()
 }
