@@ -6,6 +6,7 @@ mod crash;
 mod flips;
 mod full;
 mod log;
+mod model;
 mod opening;
 mod processes;
 mod support;
