@@ -3,6 +3,7 @@
 mod child;
 mod contract;
 mod crash;
+mod fixtures;
 mod flips;
 mod full;
 mod log;
