@@ -3,6 +3,7 @@
 
 mod check;
 mod definitions;
+mod demo;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,8 @@ enum Command {
     },
     /// Build a training set from history
     Train(train::Args),
+    /// Play the whole story on this machine: the same features by scan, by index and by store
+    Demo(demo::Args),
 }
 
 /// Runs a command.
@@ -39,5 +42,6 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Check { definitions } => check::run(&definitions),
         Command::Train(args) => train::run(&args),
+        Command::Demo(args) => demo::run(&args),
     }
 }
