@@ -30,6 +30,15 @@ pub enum Place {
     Embedded(PathBuf),
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Memory => f.write_str("memory:"),
+            Place::Embedded(path) => write!(f, "embedded:{}", path.display()),
+        }
+    }
+}
+
 /// What a node is made of.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {

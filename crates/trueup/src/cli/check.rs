@@ -18,38 +18,40 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.settings.load()?;
     let definitions = common::compiled(&settings)?;
-    match args.output {
-        Output::Json => println!("{}", document(&definitions)),
-        Output::Text => print(&definitions),
-    }
-    Ok(())
+    common::print(&match args.output {
+        Output::Json => format!("{}\n", document(&definitions)),
+        Output::Text => text(&definitions),
+    })
 }
 
-fn print(definitions: &Definitions) {
+fn text(definitions: &Definitions) -> String {
+    let mut out = String::new();
+    let mut line = |text: String| out.extend([text.as_str(), "\n"]);
     for stream in &definitions.streams {
         let columns: Vec<String> =
             stream.columns.iter().map(|column| format!("{} {}", column.name, column.ty)).collect();
-        println!("stream {} ({})", stream.name, columns.join(", "));
-        println!(
+        line(format!("stream {} ({})", stream.name, columns.join(", ")));
+        line(format!(
             "  lateness {}, {} ahead of its log at most",
             span(stream.lateness_us),
             span(stream.future_us)
-        );
+        ));
     }
     for group in &definitions.groups {
-        println!("group {}  {}", group.name, group.digest.short());
-        println!("  keeps {}, {}", keeps(group), bytes(group));
+        line(format!("group {}  {}", group.name, group.digest.short()));
+        line(format!("  keeps {}, {}", keeps(group), bytes(group)));
         for frame in frames(group) {
-            println!("  {} over {}", names(group, frame), written(frame));
+            line(format!("  {} over {}", names(group, frame), written(frame)));
         }
     }
     for view in &definitions.views {
         let stream = &definitions.streams[view.stream].name;
-        println!("view {} of {stream}  {}", view.name, view.digest.short());
+        line(format!("view {} of {stream}  {}", view.name, view.digest.short()));
         for output in &view.outputs {
-            println!("  {} {}", output.name, sql_type(&output.ty));
+            line(format!("  {} {}", output.name, sql_type(&output.ty)));
         }
     }
+    out
 }
 
 /// The distinct frames of a group, in their order.

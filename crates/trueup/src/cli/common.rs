@@ -5,6 +5,7 @@ use crate::catalog::Catalog;
 use crate::client::{Client, ClientOptions};
 use crate::settings::{Flags, Layer, Settings};
 use clap::ValueEnum;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +111,14 @@ impl ServerArgs {
         let token = settings.token.clone();
         let options = ClientOptions { base_url, token, connections, timeout };
         Client::new(&options).map_err(|error| format!("error: {error}").into())
+    }
+}
+
+/// Writes data to standard output. A reader that has seen enough (`head`) is no failure.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| format!("error: standard output: {error}").into()),
     }
 }
 

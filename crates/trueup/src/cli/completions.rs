@@ -1,6 +1,6 @@
 //! `trueup completions`: what a shell needs to complete this command line.
 
-use super::{Cli, Failure};
+use super::{Cli, Failure, common};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -13,7 +13,5 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "trueup", &mut script);
-    use std::io::Write;
-    std::io::stdout().write_all(&script)?;
-    Ok(())
+    common::print(&String::from_utf8_lossy(&script))
 }

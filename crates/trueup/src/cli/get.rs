@@ -50,13 +50,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return Err(format!("error: {}", common::problem(reply.status, &reply.body)).into());
     }
     if args.output == Output::Json {
-        println!("{}", String::from_utf8_lossy(&reply.body));
-        return Ok(());
+        return common::print(&format!("{}\n", String::from_utf8_lossy(&reply.body)));
     }
     let answer: Value = serde_json::from_slice(&reply.body)
         .map_err(|error| format!("error: the server's reply is not understood: {error}"))?;
-    print(&answer);
-    Ok(())
+    common::print(&text(&answer))
 }
 
 fn body(args: &Args) -> Result<Value, Failure> {
@@ -91,7 +89,9 @@ fn body(args: &Args) -> Result<Value, Failure> {
 }
 
 /// The answer for a person: a line a feature, then where it came from and what it cost.
-fn print(answer: &Value) {
+fn text(answer: &Value) -> String {
+    let mut out = String::new();
+    let mut line = |text: String| out.extend([text.as_str(), "\n"]);
     let row = &answer["rows"][0];
     let nothing = Map::new();
     let features = row["features"].as_object().unwrap_or(&nothing);
@@ -104,24 +104,25 @@ fn print(answer: &Value) {
         };
         let status = row["statuses"][name].as_str().unwrap_or("PRESENT");
         let reason = row["reasons"][name].as_str().map(|why| format!("  ({why})"));
-        println!("{name:width$}  {value:>16}  {status}{}", reason.unwrap_or_default());
+        line(format!("{name:width$}  {value:>16}  {status}{}", reason.unwrap_or_default()));
     }
     for (key, source) in row["sources"].as_object().unwrap_or(&nothing) {
         let fresh = row["as_of"][key].as_str().map(|at| format!(", as of {at}"));
         let source = source.as_str().unwrap_or_default();
-        println!("{key}: from the {source}{}", fresh.unwrap_or_default());
+        line(format!("{key}: from the {source}{}", fresh.unwrap_or_default()));
     }
     for look_up in row["explain"].as_array().into_iter().flatten() {
-        println!("group {}", look_up["group"].as_str().unwrap_or_default());
-        println!("  digest    {}", look_up["digest"].as_str().unwrap_or_default());
+        line(format!("group {}", look_up["group"].as_str().unwrap_or_default()));
+        line(format!("  digest    {}", look_up["digest"].as_str().unwrap_or_default()));
         for frame in look_up["frames"].as_array().into_iter().flatten() {
-            println!("  frame     {frame}");
+            line(format!("  frame     {frame}"));
         }
         for position in look_up["positions"].as_array().into_iter().flatten() {
-            println!("  position  {position}");
+            line(format!("  position  {position}"));
         }
     }
     let stages = answer["timing_us"].as_object().unwrap_or(&nothing);
     let stages: Vec<String> = stages.iter().map(|(stage, us)| format!("{stage} {us} us")).collect();
-    println!("{}", stages.join(", "));
+    line(format!("{}", stages.join(", ")));
+    out
 }

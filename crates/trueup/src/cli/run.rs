@@ -55,7 +55,7 @@ async fn serve(options: NodeOptions, settings: &Settings) -> Result<(), Failure>
     if settings.insecure && !address.ip().is_loopback() {
         tracing::warn!(%address, "insecure = true: everybody who reaches this may read and write");
     }
-    eprintln!("environment {}, state in {:?}", settings.environment, settings.store);
+    eprintln!("environment {}, state in {}", settings.environment, settings.store);
     eprintln!("listening on http://{address}");
     let stop = async move {
         tokio::select! {

@@ -12,4 +12,5 @@ mod pay;
 mod repeats;
 mod serving;
 mod support;
+mod tour;
 mod training;
