@@ -3,8 +3,8 @@
 //!
 //! Counts, sums and truths subtract, so a step costs what enters and leaves. Extremes keep a
 //! monotonic queue (Lemire, "Streaming maximum-minimum filter using no more than three comparisons
-//! per element", 2006), order statistics a sorted list, distinct counts the next place of each value; first, last,
-//! lag and lists the places of the events that pass the filter.
+//! per element", 2006), order statistics a sorted list, distinct counts the next place of each
+//! value; first, last, lag and lists the places of the events that pass the filter.
 
 use crate::aggregate::{Class, Measure, Partial, finish_quantile};
 use crate::answer::Unknown;

@@ -141,8 +141,8 @@ fn add_bins(sums: &mut [Sum], plan: &Plan, state: &PartialState<'_>) -> Option<(
 /// How the state has counted the request's own event.
 #[derive(Clone, Copy)]
 enum Counted {
-    /// In a sealed partial, out of which it cannot be taken again. Events are immutable, so one with
-    /// the request's id and time is the request's own.
+    /// In a sealed partial, out of which it cannot be taken again. Events are immutable, so one
+    /// with the request's id and time is the request's own.
     Sealed { time: i64 },
     /// It is raw (and replaced by the request's), or not there.
     No,

@@ -1,16 +1,17 @@
 //! Exact state: the set of a key's events, trimmed.
 //!
 //! What trimming keeps is a suffix of the order of times: events not older than the newest less the
-//! horizon, and the newest n + 1 for ROWS frames, whatever their age; of these the newest that weigh
-//! no more than the bound on bytes. Both edges only ever move on as the set of events grows, so an
-//! event that was trimmed once would be trimmed from any larger set too: the state is a function of
-//! the set of events. From when it is whole follows from the oldest event time ever seen, and from
-//! the edge of the bound, which are functions of the set as well.
+//! horizon, and the newest n + 1 for ROWS frames, whatever their age; of these the newest that
+//! weigh no more than the bound on bytes. Both edges only ever move on as the set of events grows,
+//! so an event that was trimmed once would be trimmed from any larger set too: the state is a
+//! function of the set of events. From when it is whole follows from the oldest event time ever
+//! seen, and from the edge of the bound, which are functions of the set as well.
 //!
-//! That the edge of the bound only moves on takes care of two kinds. Events of one time go together,
-//! or which of them stay would depend on what came when. And of two events with one id and different
-//! content the one that loses goes on weighing, as one of the *beaten*, until the edges pass it:
-//! were its weight given back to events that have gone already, they would be missed.
+//! That the edge of the bound only moves on takes care of two kinds. Events of one time go
+//! together, or which of them stay would depend on what came when. And of two events with one id
+//! and different content the one that loses goes on weighing, as one of the *beaten*, until the
+//! edges pass it: were its weight given back to events that have gone already, they would be
+//! missed.
 //!
 //! ```text
 //! body    oldest i64 LE │ cut from i64 LE │ events │ beaten
@@ -109,7 +110,8 @@ impl ExactState {
         let edge = newest.saturating_sub(plan.horizon_us);
         let horizon = match plan.newest_rows {
             0 => edge,
-            // Ties stay or go together, so that the oldest time here tells whether anything has gone.
+            // Ties stay or go together, so that the oldest time here tells whether anything has
+            // gone.
             rows => match self.events.len().checked_sub(rows) {
                 Some(first) => edge.min(self.events.times[first]),
                 None => i64::MIN,

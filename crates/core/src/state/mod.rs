@@ -28,8 +28,8 @@ pub struct Stored<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How much the events of an exact base weigh at most, in bytes: each as a base holds it, but
-    /// without what it saves by deltas from its neighbours, so that the base is no longer than this.
-    /// The oldest go, and the base says from when it is whole.
+    /// without what it saves by deltas from its neighbours, so that the base is no longer than
+    /// this. The oldest go, and the base says from when it is whole.
     pub max_bytes: usize,
 }
 

@@ -1,4 +1,5 @@
-//! Bytes with a right checksum and any content, to get behind the checksum in tests and fuzz targets.
+//! Bytes with a right checksum and any content, to get behind the checksum in tests and fuzz
+//! targets.
 
 use crate::codec;
 
