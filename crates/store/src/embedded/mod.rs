@@ -198,7 +198,7 @@ impl EmbeddedStore {
         })?;
         let mut overlay = self.exclusive();
         if (overlay.incarnation, overlay.sequence) == filed {
-            overlay.clear();
+            overlay.all_filed(self.engine.options().rows_bytes);
         } else {
             // Another writer came between, or the file was opened again: the journal knows.
             overlay.incarnation = None;
@@ -363,7 +363,7 @@ impl EmbeddedStore {
             bases.insert(row, swap.base)?;
         }
         let gone = swap.base.is_empty() && tail.is_empty();
-        Ok(Some(Row { base_len: swap.base.len(), tail, gone, filed: state.filed }))
+        Ok(Some(Row { base_len: swap.base.len(), tail, gone, ..state.clone() }))
     }
 
     fn forget(&self, space: Space) -> Result<(), StoreError> {

@@ -39,7 +39,7 @@ pub(super) fn in_order<'b>(
 pub(super) fn file_rows(txn: &WriteTransaction, overlay: &Overlay) -> Result<(), Trouble> {
     let mut tails = txn.open_table(TAILS)?;
     let mut bytes = Vec::new();
-    let mut rows: Vec<_> = overlay.rows().collect();
+    let mut rows: Vec<_> = overlay.rows().filter(|(_, state)| state.dirty).collect();
     rows.sort_unstable_by_key(|(row, _)| *row);
     for (row, state) in rows {
         if state.gone {
