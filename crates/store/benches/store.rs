@@ -110,9 +110,9 @@ fn append_batch_embedded(bencher: Bencher<'_, '_>, events: u64) {
     });
 }
 
-/// A replay into an empty store as the pipeline does it: batches of so many events, each to a key of
-/// four groups, and a compaction of every key whose tail has outgrown its bound. Records a second,
-/// compactions included; the first batches find small rows, the last ones find full ones.
+/// A replay into an empty store as the pipeline does it: batches of so many events, each to a key
+/// of four groups, and a compaction of every key whose tail has outgrown its bound. Records a
+/// second, compactions included; the first batches find small rows, the last ones find full ones.
 #[divan::bench(args = [1024, 4096, 16_384], sample_count = 1, sample_size = 1)]
 fn replay_embedded(bencher: Bencher<'_, '_>, events: u64) {
     const EVENTS: u64 = 400_000;

@@ -93,6 +93,9 @@ pub(crate) enum Partial {
     Raw,
 }
 
+/// A stored partial may be a single byte: this is what decoding makes of it at most.
+const _: () = assert!(size_of::<Partial>() <= 160, "decoded bytes must stay in proportion");
+
 impl Partial {
     /// The partial of no events.
     pub(crate) fn empty(group: &Group, measure: &Measure) -> Partial {

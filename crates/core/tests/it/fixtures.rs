@@ -1,10 +1,10 @@
 //! Bytes of each format version, as they were written when it was the present one, and what they
 //! must be read as for ever.
 //!
-//! `tests/fixtures/v1` holds, for each way of keeping (and for exact bases each kind of id), a base,
-//! a tail of records behind it, and the answers of both together, one line an aggregate. Between
-//! them they have every kind of value, NULLs among them, every partial, near and far sums, one of
-//! the beaten, bins, a floor, raw events, recent ids and admitted offsets.
+//! `tests/fixtures/v1` holds, for each way of keeping (and for exact bases each kind of id), a
+//! base, a tail of records behind it, and the answers of both together, one line an aggregate.
+//! Between them they have every kind of value, NULLs among them, every partial, near and far sums,
+//! one of the beaten, bins, a floor, raw events, recent ids and admitted offsets.
 //!
 //! Two tests: the bytes are read as the answers say, in every version; and today's code writes the
 //! same bytes, in the present version. If the second one fails, stored state has been orphaned.

@@ -22,13 +22,13 @@
 
 mod meta;
 mod overlay;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
-use redb::{Table, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use crate::StoreError;
 use crate::engine::{Engine, InDirectory, Options, Place, Trouble};
@@ -38,19 +38,14 @@ use crate::store::{
 };
 use meta::Filed;
 use overlay::{Entry, Overlay, Row, filed_row};
+use tables::{
+    BASES, JOURNAL, METAS, Rows, TAILS, file_rows, filed, find_meta, in_order, row, write_metas,
+};
 
 /// The version of the layout above.
 const FORMAT: u64 = 1;
 /// The file's name within its directory.
 const FILE: &str = "state.redb";
-
-type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
-const METAS: Bytes = TableDefinition::new("metas");
-const TAILS: Bytes = TableDefinition::new("tails");
-const BASES: Bytes = TableDefinition::new("bases");
-const JOURNAL: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("journal");
-
-type Rows<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
 /// A store in one file, `state.redb`, of a directory that this process has for itself.
 ///
@@ -203,7 +198,7 @@ impl EmbeddedStore {
         })?;
         let mut overlay = self.exclusive();
         if (overlay.incarnation, overlay.sequence) == filed {
-            overlay.clear();
+            overlay.all_filed(self.engine.options().rows_bytes);
         } else {
             // Another writer came between, or the file was opened again: the journal knows.
             overlay.incarnation = None;
@@ -368,7 +363,7 @@ impl EmbeddedStore {
             bases.insert(row, swap.base)?;
         }
         let gone = swap.base.is_empty() && tail.is_empty();
-        Ok(Some(Row { base_len: swap.base.len(), tail, gone, filed: state.filed }))
+        Ok(Some(Row { base_len: swap.base.len(), tail, gone, ..state.clone() }))
     }
 
     fn forget(&self, space: Space) -> Result<(), StoreError> {
@@ -445,103 +440,6 @@ impl EmbeddedStore {
             Ok(keys)
         })
     }
-}
-
-/// The appends of a batch by row, those of one row in the order of their appending: number of the
-/// space, key, place in the batch.
-fn in_order<'b>(batch: &Batch<'b>, numbers: &BTreeMap<Space, u32>) -> Vec<(u32, &'b [u8], usize)> {
-    // Spaces are few, and a search among digests would cost more than the rest.
-    let numbers: Vec<(Space, u32)> = numbers.iter().map(|(space, nr)| (*space, *nr)).collect();
-    let number = |space: Space| numbers.iter().find(|(other, _)| *other == space);
-    let appends = batch.appends.iter().enumerate();
-    let places =
-        appends.filter_map(|(nth, append)| Some((number(append.at.space)?.1, append.at.key, nth)));
-    let mut order: Vec<_> = places.collect();
-    order.sort_unstable();
-    order
-}
-
-/// Files rows, in order, and empties the journal.
-fn file_rows(txn: &WriteTransaction, overlay: &Overlay) -> Result<(), Trouble> {
-    let mut tails = txn.open_table(TAILS)?;
-    let mut bytes = Vec::new();
-    let mut rows: Vec<_> = overlay.rows().collect();
-    rows.sort_unstable_by_key(|(row, _)| *row);
-    for (row, state) in rows {
-        if state.gone {
-            tails.remove(row)?;
-        } else {
-            state.encode(&mut bytes);
-            tails.insert(row, bytes.as_slice())?;
-        }
-    }
-    txn.open_table(JOURNAL)?.retain(|_, _| false)?;
-    Ok(())
-}
-
-/// The row of a key in `tails` and `bases`; rows of one space stand together.
-fn row(number: u32, key: &[u8]) -> Vec<u8> {
-    [&number.to_be_bytes()[..], key].concat()
-}
-
-fn filed(
-    metas: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    space: Space,
-) -> Result<Option<Filed>, Trouble> {
-    let Some(bytes) = metas.get(&space.as_bytes()[..])? else { return Ok(None) };
-    Ok(Some(Filed::decode(space, bytes.value())?))
-}
-
-fn find_meta(txn: &ReadTransaction, space: Space) -> Result<Option<Filed>, Trouble> {
-    filed(&txn.open_table(METAS)?, space)
-}
-
-/// Writes the metas that a batch touches, and returns the number of each space in it.
-fn write_metas(txn: &WriteTransaction, batch: &Batch<'_>) -> Result<BTreeMap<Space, u32>, Trouble> {
-    let mut metas = txn.open_table(METAS)?;
-    let mut touched: BTreeMap<Space, (Filed, bool)> = BTreeMap::new();
-    let appended = batch.appends.iter().map(|append| append.at.space);
-    let said = batch.checkpoints.iter().map(|(space, _)| *space);
-    let marked = batch.markers.iter().map(|(space, _)| *space);
-    let mut last = None;
-    for space in appended.chain(said).chain(marked) {
-        if last.replace(space) == Some(space) || touched.contains_key(&space) {
-            continue;
-        }
-        let (filed, new) = match filed(&metas, space)? {
-            Some(filed) => (filed, false),
-            None => (Filed::new(next_number(&metas, &touched)?), true),
-        };
-        touched.insert(space, (filed, new));
-    }
-    for (space, checkpoint) in batch.checkpoints {
-        if let Some((filed, changed)) = touched.get_mut(space) {
-            filed.meta.raise(*checkpoint);
-            *changed = true;
-        }
-    }
-    for (space, since_us) in batch.markers {
-        if let Some((filed, changed)) = touched.get_mut(space) {
-            filed.meta.complete_since_us = *since_us;
-            *changed = true;
-        }
-    }
-    for (space, (filed, changed)) in &touched {
-        if *changed {
-            metas.insert(&space.as_bytes()[..], filed.encode(*space).as_slice())?;
-        }
-    }
-    Ok(touched.into_iter().map(|(space, (filed, _))| (space, filed.number)).collect())
-}
-
-/// A number that no space has. Spaces are few, and new ones rare.
-fn next_number(metas: &Rows<'_>, touched: &BTreeMap<Space, (Filed, bool)>) -> Result<u32, Trouble> {
-    let mut next = touched.values().map(|(filed, _)| filed.number + 1).max().unwrap_or(0);
-    for found in metas.iter()? {
-        let (space, bytes) = found?;
-        next = next.max(Filed::decode(meta::space_of(space.value())?, bytes.value())?.number + 1);
-    }
-    Ok(next)
 }
 
 impl Store for EmbeddedStore {

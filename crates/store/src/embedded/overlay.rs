@@ -43,6 +43,8 @@ pub(super) struct Row {
     pub(super) gone: bool,
     /// Whether `tails` has a row of the key.
     pub(super) filed: bool,
+    /// Whether it is another one than `tails` has.
+    pub(super) dirty: bool,
 }
 
 impl Row {
@@ -50,7 +52,7 @@ impl Row {
     pub(super) fn decode(bytes: &[u8]) -> Option<Row> {
         let (len, tail) = bytes.split_first_chunk()?;
         let base_len = u32::from_le_bytes(*len) as usize;
-        Some(Row { base_len, tail: tail.to_vec(), gone: false, filed: true })
+        Some(Row { base_len, tail: tail.to_vec(), gone: false, filed: true, dirty: false })
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -142,7 +144,7 @@ impl Overlay {
 
     /// Whether the rows are to be filed before more are taken in, if they may take so many bytes.
     pub(super) fn is_full(&self, rows_bytes: usize) -> bool {
-        self.row_bytes > rows_bytes || self.journal_bytes / 2 > rows_bytes
+        self.row_bytes > rows_bytes || self.journal_bytes > rows_bytes
     }
 
     /// Puts in a row as `tails` has it, before changes to it are applied.
@@ -168,12 +170,28 @@ impl Overlay {
                 REMOVE => *held = Row { gone: true, filed: held.filed, ..Row::default() },
                 _ => return None,
             }
+            held.dirty = true;
             self.row_bytes += held.tail.len();
         }
         Some(())
     }
 
-    /// All rows have been filed.
+    /// All rows have been filed. They stay, for those who append to them next; half of them go if
+    /// they take more than `rows_bytes`.
+    pub(super) fn all_filed(&mut self, rows_bytes: usize) {
+        self.journal_bytes = 0;
+        let (all_stay, sequence) = (self.row_bytes <= rows_bytes, self.sequence);
+        self.rows.retain(|row, state| {
+            (state.filed, state.dirty) = (true, false);
+            // Another half each time, and the same one in each run.
+            let stays = all_stay || xxh3_64_with_seed(row, sequence) & 1 == 0;
+            stays && !state.gone
+        });
+        let bytes = |(row, state): (&Vec<u8>, &Row)| row.len() + state.tail.len() + ROW_BYTES;
+        self.row_bytes = self.rows.iter().map(bytes).sum();
+    }
+
+    /// Nothing is held any more.
     pub(super) fn clear(&mut self) {
         self.rows.clear();
         (self.row_bytes, self.journal_bytes) = (0, 0);

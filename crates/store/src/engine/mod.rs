@@ -43,9 +43,9 @@ use crate::store::{Durability, Stand, random_u64};
 /// in use; the operating system's own cache holds the rest.
 const DEFAULT_CACHE_BYTES: usize = 256 << 20;
 
-/// Memory for rows that are not filed yet, in bytes: some hundred thousand keys, which are filed in
-/// a second or two, and a journal that an opening reads in half a second.
-const DEFAULT_ROWS_BYTES: usize = 128 << 20;
+/// Memory for rows that were written lately, in bytes: some hundred thousand keys, which are filed in
+/// a second or two, and a journal that an opening reads in a second.
+const DEFAULT_ROWS_BYTES: usize = 256 << 20;
 
 /// What a file of this version says of itself.
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
@@ -58,8 +58,8 @@ pub struct Options {
     /// Read the whole file at opening and compare every page with its checksum. Without it a
     /// damaged index page may hide keys, or bring the process down when it is met.
     pub verify: bool,
-    /// Memory for the embedded store's rows that are not filed yet, in bytes; the journal that
-    /// brings them back may take twice as many in the file. The log has none.
+    /// Memory for the embedded store's rows that were written lately, in bytes; the journal that
+    /// brings back those that are not filed yet may take as many in the file. The log has none.
     pub rows_bytes: usize,
 }
 

@@ -113,7 +113,9 @@ fn run(store: &dyn Store, nth: u64, call: &Call) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_embedded_store_answers_as_the_memory_store_does(
