@@ -25,6 +25,17 @@ use trueup_core::{
 use trueup_sql::bridge::value_at;
 use trueup_sql::{GroupDef, Lookup, View};
 
+/// How many events a window may go back for a row before that counts as far: what a network's
+/// delays turn around, and cheap.
+const FAR_BACK: usize = 256;
+
+/// How many passes over a key's events looking back must cost before another pass is opened.
+const PASSES: usize = 4;
+
+/// Passes over a key's events at most: history in an order that has no end of late events is then
+/// answered row by row, at the cost of a frame each.
+const MOST_LANES: usize = 16;
+
 /// A look-up ready to answer.
 pub(crate) struct Work<'a> {
     plan: Plan,
@@ -52,9 +63,8 @@ enum Own {
 struct Scene {
     events: Events,
     known: Vec<Known>,
-    looks: Vec<Look>,
-    /// The row of each look.
-    rows: Vec<u32>,
+    /// Rows and how they look, in the order of what they know.
+    looks: Vec<(u32, Look)>,
 }
 
 impl<'a> Work<'a> {
@@ -162,11 +172,16 @@ impl<'a> Work<'a> {
             }
             return rows;
         }
-        let scene = self.scene(&places, &rows);
-        let Scene { events, known, looks, rows } = scene;
-        slide_known(&self.plan, self.aggregates, &events, &known, &looks, |place, _, value| {
-            each(place, value);
-        });
+        let Scene { events, known, looks } = self.scene(&places, &rows);
+        rows.clear();
+        for lane in lanes(&events, looks) {
+            let (lane_rows, looks): (Vec<u32>, Vec<Look>) = lane.into_iter().unzip();
+            let aggregates = self.aggregates;
+            slide_known(&self.plan, aggregates, &events, &known, &looks, |place, _, value| {
+                each(place, value);
+            });
+            rows.extend(lane_rows);
+        }
         rows
     }
 
@@ -264,9 +279,8 @@ impl<'a> Work<'a> {
             ));
         }
         looks.sort_by_key(|(_, look)| (look.as_of, look.at, look.own));
-        let (rows, looks) = looks.into_iter().unzip();
         let known = order.iter().map(|&from| known[from as usize]).collect();
-        Scene { events: events.gather(&order), known, looks, rows }
+        Scene { events: events.gather(&order), known, looks }
     }
 
     /// When each event counts; and for events whose id others have too, those of the history with
@@ -295,6 +309,38 @@ impl<'a> Work<'a> {
         }
         (known, rivals)
     }
+}
+
+/// Rows in the order of what they know, parted so that few of a part look back far behind those
+/// before them: a window that goes back and returns for one row passes all events between.
+///
+/// Another part costs another pass over the key's events, so one is opened only for rows that would
+/// cost [`PASSES`] times that, and [`MOST_LANES`] at most; the last takes what is left as it comes.
+fn lanes(events: &Events, looks: Vec<(u32, Look)>) -> Vec<Vec<(u32, Look)>> {
+    let (mut lanes, mut rest) = (Vec::new(), looks);
+    while lanes.len() + 1 < MOST_LANES {
+        let (mut furthest, mut back) = (0, 0);
+        let far = |look: &Look, furthest: usize| {
+            furthest.saturating_sub(events.until(look.at.0)).max(FAR_BACK) - FAR_BACK
+        };
+        for (_, look) in &rest {
+            back += far(look, furthest);
+            furthest = furthest.max(events.until(look.at.0));
+        }
+        if back <= PASSES * events.len() {
+            break;
+        }
+        furthest = 0;
+        let (lane, aside): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(_, look)| {
+            let is_near = far(look, furthest) == 0;
+            furthest = furthest.max(events.until(look.at.0));
+            is_near
+        });
+        lanes.push(lane);
+        rest = aside;
+    }
+    lanes.push(rest);
+    lanes
 }
 
 /// Of events with one id, each counts from when it became known until one that sorts behind it did.

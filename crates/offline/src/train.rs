@@ -83,7 +83,7 @@ pub fn train<'a>(
     let total = (asking.len() * view.lookups.len()) as u64;
     let meter = Meter::new(options.watch, Phase::Answer, total);
     let mut answers = Vec::with_capacity(view.lookups.len());
-    // One after the other, each by all threads: only one look-up's events by key are held at a time.
+    // One after the other, each by all threads: one look-up's events by key are held at a time.
     for lookup in &view.lookups {
         let group = &definitions.groups[lookup.group];
         let from = &definitions.streams[group.stream];

@@ -249,7 +249,8 @@ fn an_event_for_which_an_argument_has_no_value_is_in_no_window_of_that_group_alo
       FROM payments WINDOW
         w AS (PARTITION BY amount ORDER BY at
               RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW),
-        c AS (PARTITION BY id ORDER BY at RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);";
+        c AS (PARTITION BY id ORDER BY at
+              RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);";
     let definitions = definitions(&[PLAIN, HOUR, view]);
     let stream = stream(&definitions, "payments");
     let all = [payment(1, "00:00", "00:00", "0", "1"), payment(2, "01:00", "00:00", "5", "1")];
@@ -273,6 +274,45 @@ fn an_event_for_which_an_argument_has_no_value_is_in_no_window_of_that_group_alo
     let batch = Decoder::new(stream.clone()).json_rows(&all[..1]).unwrap().batch;
     rows.push(&stream, batch, None).unwrap();
     assert_eq!(asked(&definitions, "v", &[history], &rows), ["1 - 1"]);
+}
+
+#[test]
+fn a_hot_key_with_very_late_events_is_what_a_scan_of_all_its_events_says() {
+    let view = "CREATE VIEW v AS SELECT id, count(*) OVER w AS n, sum(card) OVER w AS s,
+        max(card) OVER w AS m, count(DISTINCT card) OVER w AS d, last_value(id) OVER w AS l
+      FROM payments WINDOW w AS (PARTITION BY amount ORDER BY at
+        RANGE BETWEEN INTERVAL '40 minutes' PRECEDING AND CURRENT ROW);";
+    let definitions = definitions(&[KNOWN, view]);
+    let clock =
+        |s: i64| format!("2026-03-02T{:02}:{:02}:{:02}Z", 10 + s / 3600, s / 60 % 60, s % 60);
+    // (at, known, card): one of twenty is up to 50 minutes late, a thousand events.
+    let event = |i: i64| {
+        let late = if i % 20 == 7 { i * 7919 % 3000 } else { 0 };
+        (i * 3, i * 3 + late, i * 31 % 97 - 40)
+    };
+    let events: Vec<(i64, i64, i64)> = (0..3000).map(event).collect();
+    let rows: Vec<String> = events
+        .iter()
+        .enumerate()
+        .map(|(id, (at, known, card))| {
+            let (at, known) = (clock(*at), clock(*known));
+            format!(r#"{{"id":{id},"at":"{at}","known":"{known}","card":{card},"amount":1}}"#)
+        })
+        .collect();
+    let history = history(&stream(&definitions, "payments"), &payments(&rows), None);
+    assert_eq!(history.dead_letters().total(), 0);
+    let found = text(&table(&definitions, "v", &[history], None).columns);
+    for (id, (at, as_of, _)) in events.iter().enumerate() {
+        let seen: Vec<usize> = (0..events.len())
+            .filter(|&e| at - 2400 <= events[e].0 && events[e].0 <= *at)
+            .filter(|&e| e == id || events[e].1 <= *as_of)
+            .collect();
+        let cards: Vec<i64> = seen.iter().map(|&e| events[e].2).collect();
+        let distinct: std::collections::HashSet<&i64> = cards.iter().collect();
+        let (sum, max) = (cards.iter().sum::<i64>(), cards.iter().max().unwrap());
+        let (n, d, l) = (cards.len(), distinct.len(), seen.last().unwrap());
+        assert_eq!(found[id], format!("{id} {n} {sum} {max} {d} {l}"));
+    }
 }
 
 #[test]
