@@ -5,7 +5,9 @@ use crate::past::{Ids, Past, take};
 use crate::request::RequestRows;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use trueup_sql::{Stream, View};
+use trueup_core::Value;
+use trueup_sql::bridge::value_at;
+use trueup_sql::{EvalError, Stream, View};
 
 /// Rows that ask, numbered in their order.
 pub(crate) struct Asking {
@@ -14,7 +16,7 @@ pub(crate) struct Asking {
     /// For each row, when what it knows was known; `None`: it knows everything.
     pub(crate) as_of: Option<Vec<i64>>,
     pub(crate) origin: Origin,
-    /// Rows that the view's WHERE left out.
+    /// Rows that the view's WHERE left out, or of the history those that it has no value for.
     pub(crate) not_in_view: usize,
 }
 
@@ -33,7 +35,7 @@ impl Asking {
         let mut wins = vec![winners.is_none(); past.len()];
         winners.iter().flatten().for_each(|&row| wins[row as usize] = true);
         let candidates = winners.as_ref().map_or(past.len(), Vec::len);
-        let (batches, kept) = in_view(view, &past.batches, &wins)?;
+        let (batches, kept) = in_view(view, &past.batches, &wins, |_, _| Ok(()))?;
         let as_of = past.known.as_ref();
         let as_of = as_of.map(|known| kept.iter().map(|&row| known[row as usize]).collect());
         Ok(Asking {
@@ -51,7 +53,10 @@ impl Asking {
         stream: &Stream,
         rows: &RequestRows,
     ) -> Result<Asking, OfflineError> {
-        let (batches, kept) = in_view(view, &rows.batches, &vec![true; rows.as_of.len()])?;
+        let all = vec![true; rows.as_of.len()];
+        let (batches, kept) = in_view(view, &rows.batches, &all, |row, error| {
+            Err(OfflineError::expression(format_args!("request row {row}: {error}")))
+        })?;
         let mut times = Vec::with_capacity(kept.len());
         for batch in &batches {
             let column = batch.column(stream.event_time);
@@ -84,11 +89,13 @@ impl Asking {
     }
 }
 
-/// Those of the `wanted` rows for which the view's WHERE is true, and their numbers.
+/// Those of the `wanted` rows for which the view's WHERE is true, and their numbers; `unjudged` is
+/// given the rows for which it has no value.
 fn in_view(
     view: &View,
     batches: &[RecordBatch],
     wanted: &[bool],
+    unjudged: impl Fn(usize, EvalError) -> Result<(), OfflineError>,
 ) -> Result<(Vec<RecordBatch>, Vec<u32>), OfflineError> {
     let (mut out, mut kept, mut before) = (Vec::new(), Vec::new(), 0);
     for batch in batches {
@@ -96,8 +103,12 @@ fn in_view(
         let mut part = take(batch, &rows)?;
         let mut numbers: Vec<u32> = rows.iter().map(|&row| (before + row) as u32).collect();
         if let Some(filter) = &view.filter {
-            let truth = filter.is_true(&part).map_err(OfflineError::expression)?;
-            let is: Vec<usize> = (0..numbers.len()).filter(|&at| truth.value(at)).collect();
+            let (truth, failed) = filter.evaluate_each(&part);
+            for (at, error) in failed {
+                unjudged(numbers[at] as usize, error)?;
+            }
+            let is = |at: &usize| value_at(&truth, *at) == Value::Bool(true);
+            let is: Vec<usize> = (0..numbers.len()).filter(is).collect();
             part = take(&part, &is)?;
             numbers = is.into_iter().map(|at| numbers[at]).collect();
         }

@@ -12,7 +12,9 @@ pub const KEPT_DEAD_LETTERS: usize = 10;
 /// allows.
 pub const FUTURE: &str = "future";
 
-/// The fault of an event for which a filter or an argument of a window has no value.
+/// The fault of an event for which a filter or an argument of a group has no value. Such an event
+/// is in no window of that group, and counts once for each group that the view reads and it is not
+/// in.
 pub const NO_VALUE: &str = "no_value";
 
 /// Where something stands in a file.

@@ -5,12 +5,13 @@ use crate::error::OfflineError;
 use crate::lookup::Work;
 use crate::parallel;
 use crate::progress::Meter;
+use crate::set::Reason;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Mutex;
-use trueup_core::{Kind, Unknown, Value};
+use trueup_core::{Kind, Value};
 
 /// Rows that one task answers, unless a key has more: enough to make its overhead small, few enough
 /// for threads to end together.
@@ -26,7 +27,7 @@ pub(crate) struct Answers {
 struct Feature {
     values: ArrayRef,
     /// Rows without a value that can be trusted, ascending, and why.
-    unknown: Vec<(u32, Unknown)>,
+    unknown: Vec<(u32, Reason)>,
 }
 
 /// Some keys, and where their answers go.
@@ -36,7 +37,7 @@ struct Task<'a> {
     rows: &'a mut [u32],
     features: Vec<Piece<'a>>,
     /// Feature, row, why.
-    unknown: Vec<(usize, u32, Unknown)>,
+    unknown: Vec<(usize, u32, Reason)>,
 }
 
 impl Answers {
@@ -66,7 +67,7 @@ impl Answers {
             task.run(work);
             meter.add(task.rows.len() as u64);
         });
-        let mut unknown: Vec<Vec<(u32, Unknown)>> = kinds.iter().map(|_| Vec::new()).collect();
+        let mut unknown: Vec<Vec<(u32, Reason)>> = kinds.iter().map(|_| Vec::new()).collect();
         for task in tasks {
             for (feature, row, why) in task.into_inner().unwrap_or_else(|e| e.into_inner()).unknown
             {
@@ -89,7 +90,7 @@ impl Answers {
     }
 
     /// Which of these rows have no value of a feature that can be trusted.
-    pub(crate) fn unknown(&self, feature: usize, rows: Range<usize>) -> &[(u32, Unknown)] {
+    pub(crate) fn unknown(&self, feature: usize, rows: Range<usize>) -> &[(u32, Reason)] {
         let unknown = &self.features[feature].unknown;
         let place = |row: usize| unknown.partition_point(|(other, _)| (*other as usize) < row);
         &unknown[place(rows.start)..place(rows.end)]

@@ -46,12 +46,12 @@ pub(crate) struct Part {
     pub(crate) batch: RecordBatch,
     /// When each became known, microseconds since 1970.
     pub(crate) known: Option<Vec<i64>>,
-    origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 /// Where the events of a part stood.
 #[derive(Clone, Debug)]
-struct Origin {
+pub(crate) struct Origin {
     source: Arc<str>,
     lines: bool,
     before: u64,
@@ -255,7 +255,7 @@ impl History {
 
 impl Part {
     /// The events for which `is` holds.
-    pub(crate) fn only(self, is: &[bool]) -> Result<Part, OfflineError> {
+    fn only(self, is: &[bool]) -> Result<Part, OfflineError> {
         fn keep<T>(all: Vec<T>, is: &[bool]) -> Vec<T> {
             all.into_iter().zip(is).filter(|(_, is)| **is).map(|(one, _)| one).collect()
         }
@@ -267,13 +267,14 @@ impl Part {
         let origin = Origin { kept: Some(keep(kept, is)), ..self.origin };
         Ok(Part { batch, known, origin })
     }
+}
 
-    /// The dead letter of the event at `row`.
+impl Origin {
+    /// The dead letter of the event at `row` of the part.
     pub(crate) fn letter(&self, row: usize, fault: &'static str, reason: String) -> DeadLetter {
-        let Origin { source, lines, before, kept } = &self.origin;
-        let index = kept.as_ref().map_or(row, |kept| kept[row] as usize);
-        let (source, place) = (source.clone(), place(*lines, *before, index));
-        DeadLetter { source, place, column: None, fault, reason }
+        let index = self.kept.as_ref().map_or(row, |kept| kept[row] as usize);
+        let place = place(self.lines, self.before, index);
+        DeadLetter { source: self.source.clone(), place, column: None, fault, reason }
     }
 }
 

@@ -1,15 +1,14 @@
 //! A group's events by key: filter and arguments evaluated over the whole past, and the events of
 //! each key found by a counting sort.
 
-use crate::error::OfflineError;
-use crate::past::{Past, take};
+use crate::past::Past;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use trueup_core::{Column, Events, Id, Key};
-use trueup_sql::GroupDef;
+use trueup_core::{Column, Events, Id, Key, Value};
 use trueup_sql::bridge::value_at;
+use trueup_sql::{EvalError, GroupDef, RowExpr};
 
 /// The number of a key that no event has, and of an event that is in no key.
 pub(crate) const NO_KEY: u32 = u32::MAX;
@@ -63,38 +62,50 @@ impl ByNumber {
 }
 
 impl Keyed {
-    pub(crate) fn new(group: &GroupDef, past: &Past) -> Result<(Keyed, Keys), OfflineError> {
+    /// The events of a past in a group, the way to their keys, and those that the group cannot take
+    /// because its filter or an argument has no value for them, with the reason.
+    pub(crate) fn new(group: &GroupDef, past: &Past) -> (Keyed, Keys, Vec<(u32, String)>) {
         let mut numbers = Numbers::new(&past.batches, &group.keys);
         let mut of_event = Vec::with_capacity(past.len());
+        let (mut refused, mut before) = (Vec::new(), 0);
         let kinds = group.core.slots.iter();
-        let mut slots: Vec<Column> = match &group.filter {
-            None => kinds.map(|kind| Column::with_capacity(kind, past.len())).collect(),
-            Some(_) => kinds.map(|kind| Column::nulls(kind, past.len())).collect(),
-        };
+        let mut slots: Vec<Column> =
+            kinds.map(|kind| Column::with_capacity(kind, past.len())).collect();
         for batch in &past.batches {
-            let before = of_event.len();
             numbers.extend(batch, &group.keys, &mut of_event);
-            let Some(filter) = &group.filter else {
-                for (slot, column) in group.slots.iter().zip(&mut slots) {
-                    let array = slot.evaluate(batch).map_err(OfflineError::expression)?;
-                    (0..array.len()).for_each(|row| column.push(&value_at(&array, row)));
-                }
-                continue;
+            let mut failed: Vec<(usize, EvalError)> = Vec::new();
+            let mut evaluate = |expr: &RowExpr| {
+                let (array, mut without) = expr.evaluate_each(batch);
+                failed.append(&mut without);
+                array
             };
-            let truth = filter.is_true(batch).map_err(OfflineError::expression)?;
-            let (passing, left_out): (Vec<usize>, Vec<usize>) =
-                (0..batch.num_rows()).partition(|&row| truth.value(row));
-            left_out.iter().for_each(|row| of_event[before + row] = NO_KEY);
-            let kept = take(batch, &passing)?;
+            let passes = group.filter.as_ref().map(&mut evaluate);
             for (slot, column) in group.slots.iter().zip(&mut slots) {
-                let array = slot.evaluate(&kept).map_err(OfflineError::expression)?;
-                for (at, row) in passing.iter().enumerate() {
-                    column.set(before + row, value_at(&array, at));
+                let array = evaluate(slot);
+                (0..array.len()).for_each(|row| column.push(&value_at(&array, row)));
+            }
+            // An event that its filter leaves out needs no arguments.
+            let is_in = |row: usize| {
+                let truth = passes.as_ref().map(AsArray::as_boolean);
+                truth.is_none_or(|truth| truth.is_null(row) || truth.value(row))
+            };
+            failed.retain(|(row, _)| is_in(*row));
+            failed.sort_by_key(|(row, _)| *row);
+            failed.dedup_by_key(|(row, _)| *row);
+            for row in 0..passes.as_ref().map_or(0, |passes| passes.len()) {
+                if passes.as_ref().is_some_and(|p| value_at(p, row) != Value::Bool(true)) {
+                    of_event[before + row] = NO_KEY;
                 }
             }
+            for (row, error) in failed {
+                of_event[before + row] = NO_KEY;
+                let reason = format!("group {}: {error}", group.name);
+                refused.push(((before + row) as u32, reason));
+            }
+            before += batch.num_rows();
         }
         let by_key = ByNumber::new(&of_event, numbers.len());
-        Ok((Keyed { by_key, slots }, Keys { numbers, of_event }))
+        (Keyed { by_key, slots }, Keys { numbers, of_event }, refused)
     }
 
     /// How many keys there are.

@@ -12,9 +12,10 @@
 //! events cost that came out of order.
 
 use crate::asking::{Asking, Origin};
-use crate::error::OfflineError;
+use crate::dead::DeadLetters;
 use crate::keyed::{ByNumber, Keyed, NO_KEY, keys_of};
 use crate::past::{IdRef, Past};
+use crate::set::Reason;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use trueup_core::{
@@ -23,6 +24,17 @@ use trueup_core::{
 };
 use trueup_sql::bridge::value_at;
 use trueup_sql::{GroupDef, Lookup, View};
+
+/// How many events a window may go back for a row before that counts as far: what a network's
+/// delays turn around, and cheap.
+const FAR_BACK: usize = 256;
+
+/// How many passes over a key's events looking back must cost before another pass is opened.
+const PASSES: usize = 4;
+
+/// Passes over a key's events at most: history in an order that has no end of late events is then
+/// answered row by row, at the cost of a frame each.
+const MOST_LANES: usize = 16;
 
 /// A look-up ready to answer.
 pub(crate) struct Work<'a> {
@@ -34,6 +46,8 @@ pub(crate) struct Work<'a> {
     /// Rows by key; those of no key stand behind the last one.
     rows: ByNumber,
     own: Own,
+    /// Rows whose own event the group cannot take, and why: a server says so of their features.
+    refused: HashMap<u32, String>,
 }
 
 /// Which rows' own events belong to the key that they look up.
@@ -49,9 +63,8 @@ enum Own {
 struct Scene {
     events: Events,
     known: Vec<Known>,
-    looks: Vec<Look>,
-    /// The row of each look.
-    rows: Vec<u32>,
+    /// Rows and how they look, in the order of what they know.
+    looks: Vec<(u32, Look)>,
 }
 
 impl<'a> Work<'a> {
@@ -61,8 +74,9 @@ impl<'a> Work<'a> {
         lookup: &'a Lookup,
         view: &View,
         asking: &'a Asking,
-    ) -> Result<Work<'a>, OfflineError> {
-        let (keyed, keys) = Keyed::new(group, past)?;
+        dead: &mut DeadLetters,
+    ) -> Work<'a> {
+        let (keyed, keys, events_refused) = Keyed::new(group, past);
         let mut of = Vec::with_capacity(asking.len());
         let same_rows = group.stream == view.stream && group.keys == lookup.keys;
         match &asking.origin {
@@ -78,16 +92,28 @@ impl<'a> Work<'a> {
         if let Some(null) = &null {
             of.iter_mut().zip(null).filter(|(_, null)| **null).for_each(|(of, _)| *of = NO_KEY);
         }
-        let own = match group.stream == view.stream {
-            true => Own::new(group, lookup, asking, null)?,
-            false => Own::None,
+        let (own, mut refused) = match group.stream == view.stream {
+            true => Own::new(group, lookup, asking, null),
+            false => (Own::None, HashMap::new()),
         };
+        if let Own::Events(is) = &own
+            && !events_refused.is_empty()
+        {
+            let why: HashMap<u32, &String> = events_refused.iter().map(|(e, w)| (*e, w)).collect();
+            let rows = (0..asking.len() as u32).filter(|&row| holds(is, row));
+            let why = |row| Some((row, (*why.get(&asking.event(row)?)?).clone()));
+            refused.extend(rows.filter_map(why));
+        }
+        refused.keys().for_each(|&row| of[row as usize] = NO_KEY);
+        for (event, why) in events_refused {
+            dead.push(past.letter(event as usize, why));
+        }
         // Rows of no key ask an empty past, together.
         let absent = keyed.len() as u32;
         of.iter_mut().filter(|of| **of == NO_KEY).for_each(|of| *of = absent);
         let rows = ByNumber::new(&of, keyed.len() + 1);
         let plan = Plan::new(group.core.clone());
-        Ok(Work { plan, aggregates: &lookup.aggregates, past, asking, keyed, rows, own })
+        Work { plan, aggregates: &lookup.aggregates, past, asking, keyed, rows, own, refused }
     }
 
     /// How many keys there are, the one of no key included.
@@ -105,12 +131,35 @@ impl<'a> Work<'a> {
     pub(crate) fn answer(
         &self,
         key: usize,
-        mut each: impl FnMut(usize, Result<Value, Unknown>),
+        mut each: impl FnMut(usize, Result<Value, Reason>),
     ) -> Vec<u32> {
         let mut rows = self.rows.of(key).to_vec();
+        if key < self.keyed.len() || self.refused.is_empty() {
+            return self.answer_rows(key, rows, &mut each);
+        }
+        let refused: Vec<u32> = rows.extract_if(.., |row| self.refused.contains_key(row)).collect();
+        let mut rows = self.answer_rows(key, rows, &mut each);
+        for place in 0..self.aggregates.len() {
+            for row in &refused {
+                each(place, Err(Reason::Expression(self.refused[row].clone())));
+            }
+        }
+        rows.extend(refused);
+        rows
+    }
+
+    fn answer_rows(
+        &self,
+        key: usize,
+        mut rows: Vec<u32>,
+        each: &mut impl FnMut(usize, Result<Value, Reason>),
+    ) -> Vec<u32> {
         if rows.is_empty() {
             return rows;
         }
+        let mut each = |place: usize, value: Result<Value, Unknown>| {
+            each(place, value.map_err(Reason::Feature));
+        };
         let number = if key == self.keyed.len() { NO_KEY } else { key as u32 };
         let mut places = Cow::Borrowed(self.keyed.places(number));
         if !self.past.in_order {
@@ -123,11 +172,16 @@ impl<'a> Work<'a> {
             }
             return rows;
         }
-        let scene = self.scene(&places, &rows);
-        let Scene { events, known, looks, rows } = scene;
-        slide_known(&self.plan, self.aggregates, &events, &known, &looks, |place, _, value| {
-            each(place, value);
-        });
+        let Scene { events, known, looks } = self.scene(&places, &rows);
+        rows.clear();
+        for lane in lanes(&events, looks) {
+            let (lane_rows, looks): (Vec<u32>, Vec<Look>) = lane.into_iter().unzip();
+            let aggregates = self.aggregates;
+            slide_known(&self.plan, aggregates, &events, &known, &looks, |place, _, value| {
+                each(place, value);
+            });
+            rows.extend(lane_rows);
+        }
         rows
     }
 
@@ -225,9 +279,8 @@ impl<'a> Work<'a> {
             ));
         }
         looks.sort_by_key(|(_, look)| (look.as_of, look.at, look.own));
-        let (rows, looks) = looks.into_iter().unzip();
         let known = order.iter().map(|&from| known[from as usize]).collect();
-        Scene { events: events.gather(&order), known, looks, rows }
+        Scene { events: events.gather(&order), known, looks }
     }
 
     /// When each event counts; and for events whose id others have too, those of the history with
@@ -256,6 +309,38 @@ impl<'a> Work<'a> {
         }
         (known, rivals)
     }
+}
+
+/// Rows in the order of what they know, parted so that few of a part look back far behind those
+/// before them: a window that goes back and returns for one row passes all events between.
+///
+/// Another part costs another pass over the key's events, so one is opened only for rows that would
+/// cost [`PASSES`] times that, and [`MOST_LANES`] at most; the last takes what is left as it comes.
+fn lanes(events: &Events, looks: Vec<(u32, Look)>) -> Vec<Vec<(u32, Look)>> {
+    let (mut lanes, mut rest) = (Vec::new(), looks);
+    while lanes.len() + 1 < MOST_LANES {
+        let (mut furthest, mut back) = (0, 0);
+        let far = |look: &Look, furthest: usize| {
+            furthest.saturating_sub(events.until(look.at.0)).max(FAR_BACK) - FAR_BACK
+        };
+        for (_, look) in &rest {
+            back += far(look, furthest);
+            furthest = furthest.max(events.until(look.at.0));
+        }
+        if back <= PASSES * events.len() {
+            break;
+        }
+        furthest = 0;
+        let (lane, aside): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(_, look)| {
+            let is_near = far(look, furthest) == 0;
+            furthest = furthest.max(events.until(look.at.0));
+            is_near
+        });
+        lanes.push(lane);
+        rest = aside;
+    }
+    lanes.push(rest);
+    lanes
 }
 
 /// Of events with one id, each counts from when it became known until one that sorts behind it did.
@@ -301,7 +386,7 @@ impl Own {
         lookup: &Lookup,
         asking: &Asking,
         null: Option<Vec<bool>>,
-    ) -> Result<Own, OfflineError> {
+    ) -> (Own, HashMap<u32, String>) {
         let mut is = null.map(|null| null.into_iter().map(|null| !null).collect::<Vec<_>>());
         if group.keys != lookup.keys {
             let equal = asking.batches.iter().flat_map(|batch| {
@@ -312,17 +397,25 @@ impl Own {
             is = Some(equal.enumerate().map(and).collect());
         }
         if let Origin::History(_) = asking.origin {
-            return Ok(Own::Events(is));
+            return (Own::Events(is), HashMap::new());
         }
         let kinds = group.core.slots.iter();
         let mut slots: Vec<Column> =
             kinds.map(|kind| Column::with_capacity(kind, asking.len())).collect();
+        let (mut refused, mut before) = (HashMap::new(), 0);
         for batch in &asking.batches {
             for (slot, column) in group.slots.iter().zip(&mut slots) {
-                let array = slot.evaluate(batch).map_err(OfflineError::expression)?;
+                let (array, failed) = slot.evaluate_each(batch);
                 (0..batch.num_rows()).for_each(|row| column.push(&value_at(&array, row)));
+                for (row, error) in failed {
+                    let row = before + row as u32;
+                    if holds(&is, row) {
+                        refused.insert(row, format!("group {}: {error}", group.name));
+                    }
+                }
             }
+            before += batch.num_rows() as u32;
         }
-        Ok(Own::Rows(is, slots))
+        (Own::Rows(is, slots), refused)
     }
 }

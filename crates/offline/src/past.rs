@@ -1,16 +1,16 @@
 //! The past of one stream, ready to be asked: admitted events, flat where they are read often.
 
-use crate::dead::{DeadLetters, NO_VALUE};
+use crate::dead::{DeadLetter, NO_VALUE};
 use crate::error::OfflineError;
-use crate::history::{History, Part};
+use crate::history::{History, Origin};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use std::collections::hash_map::{DefaultHasher, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use trueup_core::{Column, Events, Id};
+use trueup_sql::Stream;
 use trueup_sql::bridge::value_at;
-use trueup_sql::{Definitions, RowExpr, Stream};
 
 /// Most events of one history: places are 32 bits wide.
 const MAX_EVENTS: usize = u32::MAX as usize - 1;
@@ -19,6 +19,8 @@ const MAX_EVENTS: usize = u32::MAX as usize - 1;
 pub(crate) struct Past {
     pub(crate) stream: Arc<Stream>,
     pub(crate) batches: Vec<RecordBatch>,
+    /// Where the events of each batch stood.
+    origins: Vec<Origin>,
     ids: Ids,
     pub(crate) times: Vec<i64>,
     /// When each became known, if the history says.
@@ -56,8 +58,12 @@ impl Ids {
         self.starts[self.starts.len() - 1]
     }
 
+    fn batch_of(&self, row: usize) -> usize {
+        self.starts.partition_point(|&start| start <= row) - 1
+    }
+
     pub(crate) fn get(&self, row: usize) -> IdRef<'_> {
-        let batch = self.starts.partition_point(|&start| start <= row) - 1;
+        let batch = self.batch_of(row);
         id_of(&self.columns[batch], row - self.starts[batch])
     }
 
@@ -75,25 +81,17 @@ fn id_of(column: &arrow::array::ArrayRef, row: usize) -> IdRef<'_> {
 }
 
 impl Past {
-    /// The events of a history that have a value for every filter and argument of every window that
-    /// the definitions keep of their stream; the others are dead letters, as in the pipeline.
-    pub(crate) fn of(
-        definitions: &Definitions,
-        number: usize,
-        history: &History,
-        dead: &mut DeadLetters,
-    ) -> Result<Past, OfflineError> {
-        dead.append(history.dead_letters());
-        let stream = definitions.streams[number].clone();
-        let checks = Checks::of(definitions, number);
-        let mut batches = Vec::new();
+    /// The events of a history.
+    pub(crate) fn of(history: &History) -> Result<Past, OfflineError> {
+        let stream = history.stream().clone();
+        let (mut batches, mut origins) = (Vec::new(), Vec::new());
         let (mut times, mut known) = (Vec::with_capacity(history.events()), Vec::new());
         for part in history.parts() {
-            let part = checks.pass(part, dead)?;
             let column = part.batch.column(stream.event_time);
             times.extend_from_slice(column.as_primitive::<TimestampMicrosecondType>().values());
-            known.extend(part.known.into_iter().flatten());
-            batches.push(part.batch);
+            known.extend(part.known.iter().flatten());
+            batches.push(part.batch.clone());
+            origins.push(part.origin.clone());
         }
         if times.len() > MAX_EVENTS {
             let reason = format!("more than {MAX_EVENTS} events; train on a part of the history");
@@ -106,6 +104,7 @@ impl Past {
             repeated: repeated(&ids),
             stream,
             batches,
+            origins,
             ids,
             times,
             known,
@@ -121,6 +120,12 @@ impl Past {
 
     pub(crate) fn id(&self, row: u32) -> IdRef<'_> {
         self.ids.get(row as usize)
+    }
+
+    /// The dead letter of an event that a filter or an argument has no value for.
+    pub(crate) fn letter(&self, event: usize, reason: String) -> DeadLetter {
+        let batch = self.ids.batch_of(event);
+        self.origins[batch].letter(event - self.ids.starts[batch], NO_VALUE, reason)
     }
 
     /// Where events come in a key's order.
@@ -161,7 +166,7 @@ impl Past {
             let arrays = Ids::new(&self.batches, at);
             let mut slot = Column::with_capacity(&column.ty.kind(), rows.len());
             for &row in rows {
-                let batch = arrays.starts.partition_point(|&start| start <= row as usize) - 1;
+                let batch = arrays.batch_of(row as usize);
                 slot.push(&value_at(&arrays.columns[batch], row as usize - arrays.starts[batch]));
             }
             slot
@@ -170,60 +175,6 @@ impl Past {
             times: rows.iter().map(|&row| self.times[row as usize]).collect(),
             ids: vec![Id::Int(0); rows.len()],
             slots: slots.collect(),
-        }
-    }
-}
-
-/// What must have a value for an event to be one.
-struct Checks<'a> {
-    /// A filter and what is evaluated where it is true.
-    groups: Vec<(Option<&'a RowExpr>, Vec<&'a RowExpr>)>,
-}
-
-impl<'a> Checks<'a> {
-    fn of(definitions: &'a Definitions, stream: usize) -> Checks<'a> {
-        let computed = |expr: &&RowExpr| expr.as_column().is_none();
-        let groups = definitions.groups.iter().filter(|group| group.stream == stream);
-        let groups = groups.map(|group| {
-            (group.filter.as_ref(), group.slots.iter().filter(computed).collect::<Vec<_>>())
-        });
-        let views = definitions.views.iter().filter(|view| view.stream == stream);
-        let views = views.map(|view| (view.filter.as_ref(), Vec::new()));
-        let all = groups.chain(views);
-        let some = |(filter, slots): &(Option<&RowExpr>, Vec<_>)| {
-            filter.is_some_and(|f| f.as_column().is_none()) || !slots.is_empty()
-        };
-        Checks { groups: all.filter(some).collect() }
-    }
-
-    /// A part without the events that lack a value.
-    fn pass(&self, part: &Part, dead: &mut DeadLetters) -> Result<Part, OfflineError> {
-        let mut good = vec![true; part.batch.num_rows()];
-        for (filter, slots) in &self.groups {
-            let mut passing: Vec<usize> = (0..good.len()).filter(|&row| good[row]).collect();
-            let mut batch = take(&part.batch, &passing)?;
-            for expr in filter.iter() {
-                let (truth, failed) = expr.evaluate_each(&batch);
-                for (row, error) in failed {
-                    good[passing[row]] = false;
-                    dead.push(part.letter(passing[row], NO_VALUE, error.to_string()));
-                }
-                let truth = truth.as_boolean();
-                let is = |at: &usize| truth.is_valid(*at) && truth.value(*at);
-                passing = (0..passing.len()).filter(is).map(|at| passing[at]).collect();
-                batch = take(&part.batch, &passing)?;
-            }
-            for expr in slots {
-                for (row, error) in expr.evaluate_each(&batch).1 {
-                    if std::mem::replace(&mut good[passing[row]], false) {
-                        dead.push(part.letter(passing[row], NO_VALUE, error.to_string()));
-                    }
-                }
-            }
-        }
-        match good.contains(&false) {
-            true => part.clone().only(&good),
-            false => Ok(part.clone()),
         }
     }
 }

@@ -147,9 +147,7 @@ impl<'a> TrainingSet<'a> {
             let mut cells: Vec<(usize, Reason)> = failed.collect();
             for &feature in &output.features {
                 let of = self.unknown(feature, range.clone()).iter();
-                cells.extend(
-                    of.map(|(row, why)| (*row as usize - range.start, Reason::Feature(*why))),
-                );
+                cells.extend(of.map(|(row, why)| (*row as usize - range.start, why.clone())));
             }
             if !cells.is_empty() {
                 // An expression may give a value although what it uses is unknown; it is not one.
@@ -170,7 +168,7 @@ impl<'a> TrainingSet<'a> {
         Ok(Batch { columns, unknown })
     }
 
-    fn unknown(&self, feature: usize, rows: Range<usize>) -> &[(u32, Unknown)] {
+    fn unknown(&self, feature: usize, rows: Range<usize>) -> &[(u32, Reason)] {
         match self.view.feature(feature) {
             Some((lookup, place)) => self.answers[lookup].unknown(place, rows),
             None => &[],

@@ -80,10 +80,7 @@ pub(crate) fn read(
             Format::JsonLines => {
                 decoder.json_reader(text).map_err(failed)?.try_for_each(&mut lines)?;
             }
-            Format::Parquet => {
-                parquet(&path, file, decoder, &mut each)?;
-                meter.add(bytes);
-            }
+            Format::Parquet => parquet(&path, file, decoder, (&meter, bytes), &mut each)?,
         }
     }
     Ok(())
@@ -93,6 +90,7 @@ fn parquet(
     path: &Path,
     file: File,
     decoder: &Decoder,
+    (meter, bytes): (&Meter<'_>, u64),
     each: &mut impl FnMut(Rows) -> Result<(), OfflineError>,
 ) -> Result<(), OfflineError> {
     let failed = |e: parquet::errors::ParquetError| OfflineError::file(path, e);
@@ -104,13 +102,19 @@ fn parquet(
     let mask = ProjectionMask::roots(builder.parquet_schema(), declared);
     let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
     let source: Arc<str> = path.display().to_string().into();
-    let mut before = 0;
+    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0).max(1);
+    let (mut before, mut told) = (0, 0);
     for batch in builder.build().map_err(failed)? {
         let batch = batch.map_err(|e| OfflineError::file(path, e))?;
         let decoded = decoder.arrow(&batch).map_err(|e| OfflineError::file(path, e))?;
         each(Rows { source: source.clone(), decoded, lines: false, before })?;
         before += batch.num_rows() as u64;
+        // Of the file's bytes the part that its rows are of all.
+        let now = (u128::from(bytes) * u128::from(before.min(rows)) / u128::from(rows)) as u64;
+        meter.add(now - told);
+        told = now;
     }
+    meter.add(bytes - told);
     Ok(())
 }
 

@@ -39,7 +39,7 @@ impl Default for Options<'_> {
 pub struct Counts {
     /// Rows of the training set.
     pub rows: u64,
-    /// Rows that the view's WHERE left out.
+    /// Rows that the view's WHERE left out, or of the history those that it has no value for.
     pub not_in_view: u64,
     /// Events of the view's own stream beyond the first with their id. Of those with other content
     /// the one that sorts last by event time and columns counts.
@@ -83,12 +83,12 @@ pub fn train<'a>(
     let total = (asking.len() * view.lookups.len()) as u64;
     let meter = Meter::new(options.watch, Phase::Answer, total);
     let mut answers = Vec::with_capacity(view.lookups.len());
-    // One after the other, each by all threads: only one look-up's events by key are held at a time.
+    // One after the other, each by all threads: one look-up's events by key are held at a time.
     for lookup in &view.lookups {
         let group = &definitions.groups[lookup.group];
         let from = &definitions.streams[group.stream];
         let past = pasts.get(&group.stream).ok_or_else(|| missing(from))?;
-        let work = Work::new(group, past, lookup, view, &asking)?;
+        let work = Work::new(group, past, lookup, view, &asking, &mut counts.dead_letters);
         let core = &group.core;
         let kinds = lookup.aggregates.iter().map(|&a| core.kind_of(&core.aggregates[a]));
         answers.push(Answers::of(&work, &kinds.collect::<Vec<_>>(), options.threads, &meter));
@@ -123,7 +123,8 @@ fn pasts(
             let reason = "it has two histories; put their files into one folder";
             return Err(OfflineError::mismatch(&stream.name, reason));
         }
-        let past = Past::of(definitions, number, history, &mut counts.dead_letters)?;
+        counts.dead_letters.append(history.dead_letters());
+        let past = Past::of(history)?;
         let named = |source: &Source| (stream.name.clone(), source.name.clone());
         sources.extend(history.sources().iter().map(named));
         pasts.insert(number, past);

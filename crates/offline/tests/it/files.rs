@@ -199,7 +199,8 @@ fn csv_reads_back_through_the_decoding_table_to_the_same_values() {
     let definitions = definitions(&[table]);
     let stream = stream(&definitions, "t");
     let rows = [
-        r#"{"id":1,"at":"2026-03-02T10:00:00.000001Z","x":0.1,"s":"a,\"b\"\nc","d":"1.5","b":true,"day":"2026-03-02"}"#,
+        r#"{"id":1,"at":"2026-03-02T10:00:00.000001Z","x":0.1,"s":"a,\"b\"\nc","d":"1.5",
+            "b":true,"day":"2026-03-02"}"#,
         r#"{"id":2,"at":"2026-03-02T10:00:00Z","x":5e-324,"s":""}"#,
         r#"{"id":3,"at":"2026-03-02T10:00:00Z","x":1e300,"s":"null"}"#,
     ];
@@ -256,7 +257,8 @@ fn the_manifest_says_what_the_set_was_made_of_and_what_it_holds() {
     assert_eq!(json["dead_letters"]["first"][0]["line"], 3);
     assert_eq!(json["dead_letters"]["first"][0]["column"], "amount");
     assert_eq!(json["unknown_cells"]["total"], 0);
-    let sum = serde_json::json!({"name": "s", "type": "Decimal128(38, 2)", "nulls": 0, "distinct": 2,
+    let sum = serde_json::json!({
+        "name": "s", "type": "Decimal128(38, 2)", "nulls": 0, "distinct": 2,
         "min": "1.50", "max": "3.75", "mean": 2.625});
     assert_eq!(json["columns"][2], sum);
 }
@@ -279,6 +281,23 @@ fn progress_reaches_its_total_in_every_phase() {
         assert_eq!((of[0].done, of[0].total), (0, total), "{phase:?}");
         assert_eq!(of.last().unwrap().done, total, "{phase:?}");
     }
+}
+
+#[test]
+fn reading_parquet_reaches_the_bytes_of_all_files() {
+    let definitions = definitions(&[PLAIN, HOUR]);
+    let stream = stream(&definitions, "payments");
+    let folder = tempfile::tempdir().unwrap();
+    let good = Decoder::new(stream.clone()).json_lines(JSON.as_bytes()).unwrap().batch;
+    for (name, rows) in [("a.parquet", 2), ("b.parquet", 1), ("c.parquet", 0)] {
+        parquet_of(&good.slice(0, rows), &folder.path().join(name));
+    }
+    let seen: Mutex<Vec<Progress>> = Mutex::new(Vec::new());
+    let watch = |progress: Progress| seen.lock().unwrap().push(progress);
+    assert_eq!(History::read(&stream, folder.path(), &watch).unwrap().events(), 3);
+    let last = *seen.lock().unwrap().last().unwrap();
+    assert!(last.total > 0);
+    assert_eq!(last.done, last.total);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Training against the path that serves: for every row, the records of the events that it knows are
-//! read by `trueup_core::read`, as a server would; all cells must be equal, bit for bit.
+//! Training against the path that serves: for every row, the records of the events that it knows
+//! are read by `trueup_core::read`, as a server would; all cells must be equal, bit for bit.
 
 use crate::support::{definitions, stream};
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -276,8 +276,8 @@ fn compare(
     next * view.outputs.len()
 }
 
-/// Of the rows with one id, the one that sorts last by time and columns; of equal ones the one known
-/// first: written here anew, for the rule of the crate.
+/// Of the rows with one id, the one that sorts last by time and columns; of equal ones the one
+/// known first: written here anew, for the rule of the crate.
 fn winners(side: &Side) -> Vec<bool> {
     let cell = |row: usize, column: usize| value_at(side.batch.column(column), row);
     let order = |row: usize| {
