@@ -236,13 +236,16 @@ impl<'a> Work<'a> {
         };
         let as_of = stream.known_at.map(|column| timestamps(rows, column));
         let null = |row: usize| lookup.keys.iter().any(|&c| rows.column(c).is_null(row));
-        let absent = keyed.len();
+        // A row whose key is not in the history has only itself; one whose NULL equals nothing, not
+        // even that.
+        let (absent, nothing) = (keyed.len(), keyed.len() + 1);
         let number = |(row, key)| match keyed.keys.number(&key) {
-            Some(number) if lookup.null_matches || !null(row) => number,
-            _ => absent,
+            _ if !lookup.null_matches && null(row) => nothing,
+            Some(number) => number,
+            None => absent,
         };
         let of: Vec<u32> = keys_of(rows, &lookup.keys).enumerate().map(number).collect();
-        let (places, starts) = by_number(&of, absent as usize + 1);
+        let (places, starts) = by_number(&of, nothing as usize + 1);
         let own = if group.stream == view.stream && group.keys == lookup.keys {
             let ids = rows.column(stream.id);
             let mut slots = Vec::new();
@@ -287,7 +290,7 @@ impl<'a> Work<'a> {
             if rows.is_empty() {
                 continue;
             }
-            let absent = number == self.keyed.len();
+            let absent = number >= self.keyed.len();
             let (events, repeats) = match absent {
                 true => (Events::new(&self.plan.group().slots), false),
                 false => self.keyed.of(number),
@@ -314,7 +317,7 @@ impl<'a> Work<'a> {
             (Some(known), false) => Some(self.known_in_order(number, known)?),
             _ => None,
         };
-        let own = self.own.as_ref();
+        let own = self.own_of(number);
         let id = |row: u32| own.map(|own| &own.ids[row as usize]);
         rows.sort_by(|&a, &b| {
             (self.times[a as usize], id(a)).cmp(&(self.times[b as usize], id(b)))
@@ -336,6 +339,11 @@ impl<'a> Work<'a> {
             asks.push(Ask { at: Micros(at), own: place, known: count });
         }
         is_ordered(&asks).then_some(asks)
+    }
+
+    /// The rows' own events, for rows of this number: none where NULL equals nothing.
+    fn own_of(&self, number: u32) -> Option<&Own> {
+        self.own.as_ref().filter(|_| number <= self.keyed.len())
     }
 
     /// When a key's events became known, in the order of their times, if that is ascending.
@@ -369,7 +377,7 @@ impl<'a> Work<'a> {
         let seen: Vec<u32> = places.iter().copied().filter(|&place| is_known(place)).collect();
         let (mut events, _) = self.keyed.events.gather(&seen).normalise();
         let at = self.times[row];
-        let own = self.own.as_ref().map(|own| events.put(&own.event(row, at)).0);
+        let own = self.own_of(number).map(|own| events.put(&own.event(row, at)).0);
         let ask = Ask { at: Micros(at), own, known: events.len() };
         self.slide(&events, &[row as u32], &[ask])
     }
