@@ -7,6 +7,39 @@ use std::sync::{Arc, LazyLock};
 /// Functions that could build a text of any size from a short definition.
 const UNBOUNDED: [&str; 4] = ["repeat", "lpad", "rpad", "space"];
 
+/// Functions that no database has, or that mean something else there: `to_char` of PostgreSQL has
+/// other patterns, for one.
+const UNLIKE: [&str; 28] = [
+    "arrow_cast",
+    "arrow_field",
+    "arrow_metadata",
+    "arrow_try_cast",
+    "arrow_typeof",
+    "cast_to_type",
+    "date_format",
+    "from_unixtime",
+    "get_field",
+    "named_struct",
+    "row",
+    "struct",
+    "to_char",
+    "to_date",
+    "to_local_time",
+    "to_time",
+    "to_timestamp",
+    "to_timestamp_micros",
+    "to_timestamp_millis",
+    "to_timestamp_nanos",
+    "to_timestamp_seconds",
+    "to_unixtime",
+    "try_cast_to_type",
+    "union_extract",
+    "union_tag",
+    "with_metadata",
+    "make_time",
+    "nanvl",
+];
+
 /// Functions of the clock, of chance or of the session, as the databases call them.
 const VOLATILE: [&str; 18] = [
     "clock_timestamp",
@@ -62,6 +95,8 @@ pub(crate) enum Scalar {
     Volatile,
     /// Its result has no bound.
     Unbounded,
+    /// It means something else in the databases, or is not there.
+    Unlike,
     /// There is none; the nearest name there is.
     Unknown(Option<String>),
 }
@@ -72,7 +107,7 @@ static SCALARS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
         let stable = function.signature().volatility == Volatility::Immutable;
         let names = std::iter::once(function.name()).chain(function.aliases().iter().map(|a| &**a));
         for name in names.map(str::to_string).collect::<Vec<_>>() {
-            let barred = VOLATILE.contains(&&*name) || UNBOUNDED.contains(&&*name);
+            let barred = [&VOLATILE[..], &UNBOUNDED, &UNLIKE].concat().contains(&&*name);
             if stable && !barred {
                 all.insert(name, Arc::clone(&function));
             }
@@ -100,6 +135,9 @@ pub(crate) fn classify(name: &str) -> Scalar {
     }
     if UNBOUNDED.contains(&name) {
         return Scalar::Unbounded;
+    }
+    if UNLIKE.contains(&name) {
+        return Scalar::Unlike;
     }
     let exists = |function: &Arc<ScalarUDF>| function.name() == name;
     if VOLATILE.contains(&name) || datafusion_functions::all_default_functions().iter().any(exists)
@@ -129,6 +167,14 @@ mod tests {
             if function.signature().volatility != Volatility::Immutable {
                 assert!(scalar(function.name()).is_none(), "{}", function.name());
             }
+        }
+    }
+
+    #[test]
+    fn functions_that_databases_do_not_share_are_not_offered() {
+        for name in UNLIKE {
+            assert!(scalar(name).is_none(), "{name}");
+            assert!(matches!(classify(name), Scalar::Unlike), "{name}");
         }
     }
 

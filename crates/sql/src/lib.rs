@@ -36,6 +36,7 @@ mod evaluate;
 mod frame;
 mod functions;
 mod group;
+mod mend;
 mod names;
 mod parse;
 mod plan;

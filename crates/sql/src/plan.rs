@@ -7,6 +7,7 @@
 use crate::error::{Checked, Refusal, refuse};
 use crate::evaluate::RowExpr;
 use crate::functions;
+use crate::mend::{HELP, approximate, mend};
 use crate::time::{place, strip};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use datafusion_common::config::ConfigOptions;
@@ -89,9 +90,12 @@ impl Planner {
             .with_parse_float_as_decimal(true)
             .with_map_string_types_to_utf8view(false);
         let planner = SqlToRel::new_with_options(&self.functions, options);
-        let plan = planner.sql_to_expr(expr.clone(), &self.schema, &mut PlannerContext::new())?;
+        let mut expr = expr.clone();
+        approximate(&mut expr);
+        let plan = planner.sql_to_expr(expr, &self.schema, &mut PlannerContext::new())?;
         let context = SimplifyContext::builder().with_schema(Arc::clone(&self.schema)).build();
         let simplifier = ExprSimplifier::new(context);
+        let plan = mend(plan, &self.schema)?;
         simplifier.simplify(simplifier.coerce(plan, &self.schema)?)
     }
 
@@ -145,6 +149,9 @@ impl Planner {
                 .iter()
                 .find_map(|prefix| message.strip_prefix(prefix))
                 .unwrap_or(message);
+        if let Some((what, help)) = HELP.iter().find(|(known, _)| *known == what) {
+            return Refusal { what: (*what).into(), at, help: (*help).into() };
+        }
         Refusal {
             what: format!("this expression cannot be compiled: {}", shorten(what)),
             at,

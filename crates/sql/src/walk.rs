@@ -181,6 +181,13 @@ fn check_scalar(function: &mut Function, at: Span) -> Checked<()> {
                 "keep the text as it is and format it where it is shown",
             );
         }
+        Scalar::Unlike => {
+            return refuse(
+                at,
+                format!("{name} is not the same in every database"),
+                "take parts of a time with extract or date_trunc; convert with CAST",
+            );
+        }
         Scalar::Unknown(near) => {
             let help = match near {
                 Some(near) => format!("did you mean {near}?"),

@@ -104,6 +104,77 @@ fn expressions_have_the_values_that_sql_gives() {
 }
 
 #[test]
+fn a_decimal_that_meets_a_double_is_a_double() {
+    let tenth = Value::Float(0.1);
+    let cases = [
+        ("coalesce(nullif(fee, 0.5), 0.1)", tenth.clone()),
+        ("coalesce(NULL, nullif(fee, fee), 0.1, fee)", tenth.clone()),
+        ("CASE WHEN online THEN 0.1 ELSE fee END", tenth.clone()),
+        ("least(fee, 0.1)", tenth.clone()),
+        ("nullif(fee, amount)", Value::Float(0.5)),
+        ("fee * 1e-9 + 0.1 = 0.1000000005", Value::Bool(true)),
+        ("fee * 1e300 > 0.1", Value::Bool(true)),
+        ("fee * 1e300 BETWEEN 0.1 AND amount", Value::Bool(false)),
+        ("fee * 1e300 IN (0.1, 0.5)", Value::Bool(false)),
+        ("fee / 5 IN (0.1)", Value::Bool(true)),
+        ("CASE fee / 5 WHEN 0.1 THEN 1 END", Value::Int(1)),
+        ("fee / 5 IS NOT DISTINCT FROM 0.1", Value::Bool(true)),
+        ("fee + 1e-17 < amount", Value::Bool(true)),
+        ("CAST(0.12345678901234567890123456789 AS DOUBLE)", Value::Float(0.123_456_789_012_345_68)),
+        ("fee * 0 - 0.12345678901234567890123456789", Value::Float(-0.123_456_789_012_345_68)),
+        ("power(fee, 2.0)", Value::Float(0.25)),
+    ];
+    for (expr, expected) in cases {
+        assert_eq!(value(expr), expected, "{expr}");
+    }
+}
+
+#[test]
+fn seconds_between_two_times_are_exact_to_the_microsecond() {
+    let seconds =
+        |start: &str| value(&format!("extract(epoch FROM event_time - TIMESTAMP '{start}')"));
+    assert_eq!(seconds("2024-01-06 23:29:57.499999"), Value::Float(2.500_001));
+    assert_eq!(seconds("2023-12-07 23:29:59.999999"), Value::Float(2_592_000.000_001));
+    assert_eq!(seconds("2024-01-06 23:30:03.000001"), Value::Float(-3.000_001));
+    assert_eq!(seconds("1954-01-06 23:29:59.999999"), Value::Float(2_208_988_800.000_001));
+    let by_name = "date_part('EPOCH', event_time - TIMESTAMP '2024-01-06 23:29:57.499999')";
+    assert_eq!(value(by_name), Value::Float(2.500_001));
+}
+
+#[test]
+fn a_cast_to_an_integer_rounds() {
+    let cases = [
+        ("CAST(fee AS BIGINT)", 0),
+        ("CAST(fee + 1 AS INTEGER)", 2),
+        ("CAST(-fee - 1 AS BIGINT)", -2),
+        ("CAST(fee + 0.2 AS SMALLINT)", 1),
+        ("CAST(amount AS BIGINT)", 13),
+        ("CAST(-amount AS BIGINT)", -13),
+        ("CAST(amount - 0.01 AS INTEGER)", 12),
+        ("CAST(2.5 AS BIGINT)", 3),
+        ("fee::bigint", 0),
+    ];
+    for (expr, expected) in cases {
+        assert_eq!(value(expr), Value::Int(expected), "{expr}");
+    }
+}
+
+#[test]
+fn a_list_with_columns_is_compared_row_by_row() {
+    let of_case = "CASE status WHEN 'Declined' THEN user_id WHEN 'x' THEN 0 END";
+    let cases = [
+        (format!("user_id + 1 NOT IN (3, {of_case})"), Value::Bool(true)),
+        (format!("user_id + 0 IN (3, {of_case})"), Value::Bool(true)),
+        ("user_id IN (3, nullif(merchant_id, 0))".into(), Value::Null),
+        ("user_id NOT IN (42, nullif(merchant_id, 0))".into(), Value::Bool(false)),
+        ("fee / 5 IN (amount, 0.1)".into(), Value::Bool(true)),
+    ];
+    for (expr, expected) in cases {
+        assert_eq!(value(&expr), expected, "{expr}");
+    }
+}
+
+#[test]
 fn null_goes_through_and_is_not_true() {
     for expr in ["amount + 1", "lower(status)", "fee > 0", "NOT online"] {
         let (expr, rows) = compiled(expr);
