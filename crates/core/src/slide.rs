@@ -17,8 +17,8 @@ pub struct Ask {
     pub at: Micros,
     /// Its place among the key's events, if it is one of them.
     pub own: Option<usize>,
-    /// How many of the ordered events were known when it asked; all of them, where history does not
-    /// say.
+    /// How many of the ordered events were known when it asked, its own among them; all, where
+    /// history does not say.
     pub known: usize,
 }
 
@@ -44,7 +44,7 @@ pub fn slide(
                 edges.reach(events, from, to, row.known)
             }
             (Frame::Rows { .. }, own) => {
-                let place = own.unwrap_or_else(|| events.until(row.at.0));
+                let place = own.unwrap_or_else(|| events.until(row.at.0).min(row.known));
                 let stand = Stand { at: row.at.0, place, present: own.is_some() };
                 span(plan, frame, events, stand, row.known)
             }
@@ -57,8 +57,11 @@ pub fn slide(
 /// Whether these rows may slide: nothing that a window has passed comes back.
 pub fn is_ordered(rows: &[Ask]) -> bool {
     rows.windows(2).all(|w| {
-        let places = w[0].own.unwrap_or(0) <= w[1].own.unwrap_or(usize::MAX);
-        w[0].at <= w[1].at && w[0].known <= w[1].known && places
+        // A row without a place stands behind all events of its time.
+        let place = |row: &Ask| row.own.unwrap_or(usize::MAX);
+        let is_later = w[0].at < w[1].at || place(&w[0]) <= place(&w[1]);
+        let places = w[0].own.unwrap_or(0) <= place(&w[1]);
+        w[0].at <= w[1].at && w[0].known <= w[1].known && is_later && places
     })
 }
 

@@ -63,8 +63,10 @@ impl<const N: usize> Wide<N> {
     pub(crate) fn encode(&self, point: usize, out: &mut Vec<u8>) {
         let (negative, limbs) = self.magnitude();
         let byte = |i: usize| (limbs[i / 8] >> (i % 8 * 8)) as u8;
-        let Some(low) = (0..N * 8).find(|&i| byte(i) != 0) else { return out.push(0) };
-        let high = (low..N * 8).rev().find(|&i| byte(i) != 0).unwrap_or(low);
+        let Some(first) = limbs.iter().position(|&limb| limb != 0) else { return out.push(0) };
+        let last = limbs.iter().rposition(|&limb| limb != 0).unwrap_or(first);
+        let low = first * 8 + limbs[first].trailing_zeros() as usize / 8;
+        let high = last * 8 + 7 - limbs[last].leading_zeros() as usize / 8;
         put_u64(out, ((high - low + 1) as u64) << 1 | u64::from(negative));
         put_u64(out, (low + point * 8) as u64);
         out.extend((low..=high).map(byte));
@@ -83,9 +85,15 @@ impl<const N: usize> Wide<N> {
             if bytes[0] == 0 || bytes[count - 1] == 0 {
                 return None;
             }
-            for (i, &byte) in bytes.iter().enumerate() {
-                let at = place + i;
-                wide.limbs[at / 8] |= u64::from(byte) << (at % 8 * 8);
+            for (at, chunk) in (place..).step_by(8).zip(bytes.chunks(8)) {
+                let mut limb = [0; 8];
+                limb[..chunk.len()].copy_from_slice(chunk);
+                let value = u128::from(u64::from_le_bytes(limb)) << (at % 8 * 8);
+                wide.limbs[at / 8] |= value as u64;
+                // Nothing is above where there is no limb: the bytes fit.
+                if let Some(above) = wide.limbs.get_mut(at / 8 + 1) {
+                    *above |= (value >> 64) as u64;
+                }
             }
             if wide.is_negative() {
                 return None;

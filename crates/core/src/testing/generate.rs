@@ -83,7 +83,7 @@ fn aggregate(dice: &mut Dice, keep: Keep) -> Aggregate {
     let numbers = [0, 1, 2];
     let any = [0, 1, 2, 3, 4];
     let filter = dice.one_in(3).then_some(FILTER);
-    let (func, arg) = match dice.below(if exact { 19 } else { 16 }) {
+    let (func, arg) = match dice.below(if exact { 20 } else { 16 }) {
         0 => (Func::Count, None),
         1 => (Func::Count, Some(*dice.pick(&any))),
         2 | 3 => (Func::Sum, Some(*dice.pick(&numbers))),
@@ -102,6 +102,14 @@ fn aggregate(dice: &mut Dice, keep: Keep) -> Aggregate {
         16 => (Func::CountDistinct, Some(*dice.pick(&any))),
         17 => {
             (Func::Percentile(*dice.pick(&[0.0, 0.25, 0.5, 0.9, 1.0])), Some(*dice.pick(&numbers)))
+        }
+        18 => {
+            return Aggregate {
+                func: Func::ArrayAgg,
+                arg: Some(*dice.pick(&any)),
+                filter,
+                frame: rows,
+            };
         }
         _ => {
             let n = 1 + dice.below(3) as u32;

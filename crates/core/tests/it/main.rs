@@ -5,6 +5,7 @@ use proptest::prelude::ProptestConfig;
 
 mod exact;
 mod fixtures;
+mod harms;
 mod state;
 
 /// Cases of each property: enough in release to meet rare conjunctions; `PROPTEST_CASES` overrides.

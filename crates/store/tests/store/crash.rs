@@ -129,6 +129,13 @@ fn a_kill_in_the_middle_of_a_checkpoint_loses_and_doubles_nothing() {
     assert!(operations > 3, "{operations}");
 }
 
+/// The rows in memory are filed after each dozen of these.
+#[test]
+fn a_kill_while_rows_are_filed_loses_and_doubles_nothing() {
+    let operations = each_crash_within(40, |store| (40..70).try_for_each(|at| apply(store, at)));
+    assert!(operations > 3, "{operations}");
+}
+
 #[test]
 fn power_lost_at_any_write_loses_no_event_that_the_log_acknowledged() {
     let run = |disk: &Disk| {

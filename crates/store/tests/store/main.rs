@@ -3,9 +3,11 @@
 mod child;
 mod contract;
 mod crash;
+mod fixtures;
 mod flips;
 mod full;
 mod log;
+mod model;
 mod opening;
 mod processes;
 mod support;

@@ -8,6 +8,7 @@ mod check;
 mod common;
 mod completions;
 mod definitions;
+mod demo;
 mod get;
 mod ingest;
 mod init;
@@ -34,6 +35,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Play the whole story on this machine: the same features by scan, by index and by store
+    Demo(demo::Args),
     /// Make a new project: settings, definitions, and what to do next
     Init(init::Args),
     /// Compile the definitions; show streams, groups, views and digests, or the first error
@@ -65,6 +68,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::SUCCESS;
     match cli.command {
+        Command::Demo(args) => demo::run(&args).map(done),
         Command::Init(args) => init::run(&args).map(done),
         Command::Check(args) => check::run(&args).map(done),
         Command::Run(args) => run::run(&args, run::Part::Both).map(done),

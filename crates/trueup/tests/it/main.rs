@@ -5,6 +5,7 @@ mod bad_input;
 mod bounds;
 mod child;
 mod contract;
+mod demo;
 mod kill;
 mod parity;
 mod pay;

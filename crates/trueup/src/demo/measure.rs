@@ -1,0 +1,134 @@
+//! One way measured: its capacity, and then what callers feel at half of it.
+
+use super::say::Phase;
+use super::scene::Bodies;
+use super::served::Served;
+use super::server::{INDEX, SCAN, STORE};
+use crate::cli::Failure;
+use crate::client::{Client, ClientOptions};
+use crate::load::{Load, OpenLoop, find_capacity, open_loop};
+use hyper::Method;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request may take. A scan under load waits for the scans before it.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Latency is measured at this share of a way's own capacity.
+const SHARE: f64 = 0.5;
+
+/// A way to get the features of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Scan,
+    Index,
+    Store,
+}
+
+impl Way {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Way::Scan => "scan",
+            Way::Index => "index",
+            Way::Store => "store",
+        }
+    }
+
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Way::Scan => SCAN,
+            Way::Index => INDEX,
+            Way::Store => STORE,
+        }
+    }
+
+    /// Connections of its callers: enough to keep it busy. A scan keeps a core busy by itself, and
+    /// the end of the capacity's measure waits for as many.
+    fn connections(self) -> usize {
+        match self {
+            Way::Scan => 2,
+            Way::Index | Way::Store => 16,
+        }
+    }
+}
+
+/// What one way came to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Measured {
+    /// Rows a second with all connections busy.
+    pub capacity: f64,
+    /// Rows a second that were asked for while latency was measured.
+    pub rate: f64,
+    /// Rows a second that were answered then.
+    pub achieved: f64,
+    /// Half of the answers came within this, milliseconds after the planned instant.
+    pub p50_ms: f64,
+    /// 99 of 100 answers.
+    pub p99_ms: f64,
+    /// 999 of 1,000 answers.
+    pub p999_ms: f64,
+    /// Requests without a good answer, in both phases.
+    pub errors: u64,
+    /// Requests whose latency was measured.
+    #[serde(skip)]
+    pub count: u64,
+}
+
+/// A load of requests for the transactions, on one way of the server at `url`; good replies are
+/// kept in `served`.
+pub(super) fn load(
+    way: Way,
+    url: &str,
+    bodies: &Arc<Bodies>,
+    served: &Arc<Served>,
+) -> Result<Load, Failure> {
+    let client = Client::new(&ClientOptions {
+        base_url: url.to_string(),
+        token: None,
+        connections: way.connections(),
+        timeout: TIMEOUT,
+    })?;
+    let (asked, kept, served) = (Arc::clone(bodies), Arc::clone(bodies), Arc::clone(served));
+    Ok(Load {
+        client,
+        method: Method::POST,
+        path: way.path().to_string(),
+        content_type: Some("application/json".to_string()),
+        body: Arc::new(move |number| asked.body(number)),
+        judge: Arc::new(move |number, reply| served.keep(kept.row(number), reply)),
+    })
+}
+
+/// Measures a way, `seconds` each for capacity and latency; says what it found.
+pub(super) async fn measure(
+    way: Way,
+    url: &str,
+    bodies: &Arc<Bodies>,
+    seconds: Duration,
+) -> Result<(Measured, Arc<Served>), Failure> {
+    let served = Arc::new(Served::new(bodies.len()));
+    let load = load(way, url, bodies, &served)?;
+    let phase = Phase::begin(format!("{}, capacity", way.name()), None);
+    let capacity = find_capacity(&load, seconds).await?;
+    phase.end(&format!("{:.1} rows/s", capacity.per_second));
+    let rate = capacity.per_second * SHARE;
+    let phase = Phase::begin(format!("{}, latency", way.name()), None);
+    let report = open_loop(&load, OpenLoop::new(rate, seconds)).await?;
+    let latency = report.latency;
+    phase.end(&format!("p99 {:.2} ms at {rate:.1} rows/s", latency.p99_ms));
+    if let Some(first) = &report.first_error {
+        eprintln!("{}: the first of {} errors: {first}", way.name(), report.errors);
+    }
+    let measured = Measured {
+        capacity: capacity.per_second,
+        rate,
+        achieved: report.achieved,
+        p50_ms: latency.p50_ms,
+        p99_ms: latency.p99_ms,
+        p999_ms: latency.p999_ms,
+        errors: capacity.errors + report.errors,
+        count: report.count,
+    };
+    Ok((measured, served))
+}
