@@ -146,13 +146,11 @@ impl History {
             .collect();
         let mut admitted = vec![true; decoded.batch.num_rows()];
         for (row, index) in decoded.kept.iter().enumerate() {
-            let Some((fault, reason)) = self.refusal(&decoded.batch, row, *index, &known, known_us)
-            else {
-                continue;
-            };
+            let refusal = self.refusal(&decoded.batch, row, *index, &known, known_us);
+            let Some((column, fault, reason)) = refusal else { continue };
             admitted[row] = false;
             let (source, place) = (source.clone(), place(lines, before, *index));
-            letters.push((*index, DeadLetter { source, place, column: None, fault, reason }));
+            letters.push((*index, DeadLetter { source, place, column, fault, reason }));
         }
         // Those of the decoder and those of admission, as they stood in the input.
         letters.sort_by_key(|(index, _)| *index);
@@ -222,11 +220,12 @@ impl History {
         index: usize,
         known: &Option<Vec<Option<i64>>>,
         beside: Option<&[i64]>,
-    ) -> Option<(&'static str, String)> {
+    ) -> Option<(Option<String>, &'static str, String)> {
+        let name = |column: usize| self.stream.columns[column].name.clone();
         let known = known.as_ref()?;
         let Some(known) = known[row] else {
             let reason = "the history does not say when the event became known; give known_at";
-            return Some((Fault::Null.name(), reason.to_string()));
+            return Some((self.stream.known_at.map(name), Fault::Null.name(), reason.to_string()));
         };
         let known = beside.map_or(known, |beside| beside[index]);
         let time = times(batch, self.stream.event_time).value(row);
@@ -238,7 +237,7 @@ impl History {
                 self.stream.future_us as f64 / 1e6,
                 Timestamp(known),
             );
-            (FUTURE, reason)
+            (Some(name(self.stream.event_time)), FUTURE, reason)
         })
     }
 

@@ -73,8 +73,8 @@ fn an_event_too_far_ahead_of_when_it_became_known_is_a_dead_letter() {
     let first = &history.dead_letters().first()[0];
     assert_eq!(
         first.to_string(),
-        "rows, row 1: the event time 2026-03-02T10:05:01.000000Z is more than 300 s ahead of \
-         2026-03-02T10:00:00.000000Z, when the event became known"
+        "rows, row 1, column at: the event time 2026-03-02T10:05:01.000000Z is more than 300 s \
+         ahead of 2026-03-02T10:00:00.000000Z, when the event became known"
     );
     assert_eq!(rows(&definitions, "hour", &[history]), ["1 1 1.00", "3 2 2.00"]);
 }

@@ -87,19 +87,23 @@ impl<'a> Evaluated<'a> {
         batch: &'a RecordBatch,
         refused: &mut Vec<(usize, String)>,
     ) -> Evaluated<'a> {
-        let mut without = Vec::new();
-        let mut evaluate = |expr: &RowExpr| {
-            let (values, failed) = expr.evaluate_each(batch);
-            let note = |(row, error): (usize, EvalError)| {
-                without.push(row);
-                refused.push((row, format!("group {}: {error}", group.name)));
-            };
-            failed.into_iter().for_each(note);
+        let (mut passes, mut failed) = (None, Vec::new());
+        if let Some(filter) = &group.filter {
+            let (values, without) = filter.evaluate_each(batch);
+            passes = Some(values.as_boolean().clone());
+            failed = without;
+        }
+        let evaluate = |slot: &RowExpr| {
+            let (values, without) = slot.evaluate_each(batch);
+            // What the filter leaves out is no event of this group, whatever its arguments.
+            failed.extend(without.into_iter().filter(|(row, _)| holds(&passes, *row)));
             values
         };
-        let passes = group.filter.as_ref().map(|filter| evaluate(filter).as_boolean().clone());
-        let slots = group.slots.iter().map(&mut evaluate).collect();
+        let slots = group.slots.iter().map(evaluate).collect();
+        let mut without: Vec<usize> = failed.iter().map(|(row, _)| *row).collect();
         without.sort_unstable();
+        let reason = |error: EvalError| format!("group {}: {error}", group.name);
+        refused.extend(failed.into_iter().map(|(row, error)| (row, reason(error))));
         Evaluated {
             group,
             keys: group.keys.iter().map(|&column| batch.column(column)).collect(),
@@ -112,8 +116,7 @@ impl<'a> Evaluated<'a> {
     }
 
     fn enters(&self, row: usize) -> bool {
-        let passes = self.passes.as_ref().is_none_or(|p| p.is_valid(row) && p.value(row));
-        passes && self.without.binary_search(&row).is_err()
+        holds(&self.passes, row) && self.without.binary_search(&row).is_err()
     }
 
     fn event(&self, row: usize) -> (Key, Event) {
@@ -125,6 +128,11 @@ impl<'a> Evaluated<'a> {
         };
         (Key::of(&values), event)
     }
+}
+
+/// Whether a filter, if there is one, is true for a row.
+fn holds(filter: &Option<BooleanArray>, row: usize) -> bool {
+    filter.as_ref().is_none_or(|truth| truth.is_valid(row) && truth.value(row))
 }
 
 impl Prepared {

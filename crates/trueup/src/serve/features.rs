@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef};
 use std::sync::Arc;
 use trueup_core::{Event, Instant, Key, Micros, Stored, Value, read};
 use trueup_sql::decode::print::Timestamp;
-use trueup_sql::{GroupDef, Lookup, View, id_at, value_at};
+use trueup_sql::{EvalError, GroupDef, Lookup, View, id_at, value_at};
 use trueup_store::{Meta, Read};
 
 /// One aggregate's answer for one row.
@@ -103,33 +103,41 @@ impl Lens<'_> {
         asks.iter().enumerate().map(answer).collect()
     }
 
-    /// The rows' own events, where the look-up is into the rows' own stream and key.
+    /// The rows' own events, where the look-up is into the rows' own stream: a row is as if appended
+    /// to it, so its event counts where its key in the group is the one that is looked up.
     fn own_events(&self, asks: &[KeyAsk]) -> Option<Vec<Result<Option<Event>, String>>> {
         let group = self.catalog.group(self.lookup.group);
-        let same = group.stream == self.view.stream && group.keys == self.lookup.keys;
-        if !same || self.request.is_lookup() {
+        if group.stream != self.view.stream || self.request.is_lookup() {
             return None;
         }
         let rows = &self.request.rows;
         let passes = group.filter.as_ref().map(|filter| filter.evaluate_each(rows));
         let slots: Vec<_> = group.slots.iter().map(|slot| slot.evaluate_each(rows)).collect();
         let ids = rows.column(self.catalog.streams()[group.stream].stream.id);
+        let is_own = |row: usize, asked: &Key| {
+            let values = group.keys.iter().map(|&column| value_at(rows.column(column), row));
+            group.keys == self.lookup.keys || Key::of(&values.collect::<Vec<_>>()) == *asked
+        };
         let event = |(row, ask): (usize, &KeyAsk)| {
-            if !matches!(ask, KeyAsk::Key(_)) {
+            if !matches!(ask, KeyAsk::Key(asked) if is_own(row, asked)) {
                 return Ok(None);
             }
-            let failed = passes.iter().chain(&slots).flat_map(|(_, failed)| failed);
-            if let Some((_, error)) = failed.into_iter().find(|(place, _)| *place == row) {
-                return Err(error.to_string());
-            }
-            let enters = |(values, _): &(ArrayRef, _)| value_at(values, row) == Value::Bool(true);
-            if !passes.as_ref().is_none_or(enters) {
+            let valued = |(values, failed): &(ArrayRef, Vec<(usize, EvalError)>)| match failed
+                .iter()
+                .find(|(place, _)| *place == row)
+            {
+                Some((_, error)) => Err(error.to_string()),
+                None => Ok(value_at(values, row)),
+            };
+            if let Some(passes) = &passes
+                && valued(passes)? != Value::Bool(true)
+            {
                 return Ok(None);
             }
             Ok(Some(Event {
                 time: self.request.at[row],
                 id: id_at(ids, row, group.core.id),
-                slots: slots.iter().map(|(values, _)| value_at(values, row)).collect(),
+                slots: slots.iter().map(valued).collect::<Result<_, _>>()?,
             }))
         };
         Some(asks.iter().enumerate().map(event).collect())

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use trueup::json;
 use trueup::serve::{Mode, Request};
 use trueup_core::testing::oracle;
-use trueup_core::{Aggregate, Event, Func, Unknown, Value};
+use trueup_core::{Aggregate, Event, Func, Value};
 use trueup_sql::{GroupDef, Lookup, Output, RowExpr, View, array_of, id_at, value_at};
 
 #[test]
@@ -49,9 +49,14 @@ pub(crate) struct History<'a> {
     pub(crate) streams: Vec<RecordBatch>,
 }
 
+/// An expression or an aggregate has no value.
+#[derive(Clone, Copy)]
+struct NoValue;
+
 /// What the oracle says of one aggregate for one row.
 struct Feature {
-    value: Result<Value, Unknown>,
+    /// An error where there is none: it overflows, or the row is no event of the group.
+    value: Result<Value, NoValue>,
     /// Whether its frame holds no event but perhaps the row's own.
     empty: bool,
 }
@@ -87,7 +92,10 @@ impl<'a> History<'a> {
         let fields: Vec<Field> = view.row_schema.fields().iter().map(nullable).collect();
         let wide = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
         let is_row = request.mode == Mode::Rows;
-        let in_view = !is_row || view.filter.as_ref().is_none_or(|f| is_true(f, &request.rows, 0));
+        let in_view = !is_row
+            || view.filter.as_ref().is_none_or(|f| {
+                value_of(f, &request.rows, 0).is_ok_and(|value| value == Value::Bool(true))
+            });
         let column = |output: &Output| {
             let (values, failed) = output.expr.evaluate_each(&wide);
             let used: Vec<&Feature> = output.features.iter().map(|&f| &features[f]).collect();
@@ -131,45 +139,55 @@ impl<'a> History<'a> {
         for row in (0..from.num_rows()).filter(|_| !nothing_equals) {
             let columns = group.keys.iter();
             let same = columns.map(|&column| value_at(from.column(column), row)).eq(key.clone());
-            events.extend(self.event(group, from, row).filter(|_| same));
+            if same && let Ok(event) = self.event(group, from, row) {
+                events.extend(event);
+            }
         }
-        let own_key = group.stream == view.stream && group.keys == lookup.keys;
-        let own = match own_key && !nothing_equals && request.mode == Mode::Rows {
-            true => self.event(group, &request.rows, 0),
-            false => None,
+        let own_key: Vec<Value> = match group.stream == view.stream {
+            true => group.keys.iter().map(|&c| value_at(request.rows.column(c), 0)).collect(),
+            false => Vec::new(),
         };
+        let appended = group.stream == view.stream && request.mode == Mode::Rows;
+        let own = match appended && !nothing_equals && own_key == key {
+            true => self.event(group, &request.rows, 0),
+            false => Ok(None),
+        };
+        let Ok(own) = own else { return Feature { value: Err(NoValue), empty: false } };
         let (at, own, set) = (request.at[0], own.as_ref(), oracle::distinct(&events));
         let all = Aggregate { func: Func::Count, arg: None, filter: None, frame: aggregate.frame };
         let count = |set: &[Event]| oracle::answer(&group.core, &all, set, at, own);
         Feature {
-            value: oracle::answer(&group.core, aggregate, &set, at, own),
+            value: oracle::answer(&group.core, aggregate, &set, at, own).map_err(|_| NoValue),
             empty: count(&set) == count(&[]),
         }
     }
 
-    /// The event of a row as a group keeps it; `None` if it is not kept.
-    fn event(&self, group: &GroupDef, rows: &RecordBatch, row: usize) -> Option<Event> {
+    /// The event of a row as a group keeps it: `None` if its filter leaves it out, an error if an
+    /// expression of the group has no value for it.
+    fn event(
+        &self,
+        group: &GroupDef,
+        rows: &RecordBatch,
+        row: usize,
+    ) -> Result<Option<Event>, NoValue> {
         let stream = &self.case.catalog.streams()[group.stream].stream;
-        if !group.filter.as_ref().is_none_or(|filter| is_true(filter, rows, row)) {
-            return None;
+        if let Some(filter) = &group.filter
+            && value_of(filter, rows, row)? != Value::Bool(true)
+        {
+            return Ok(None);
         }
-        let slots = group.slots.iter().map(|slot| value_of(slot, rows, row));
         let Value::Time(time) = value_at(rows.column(stream.event_time), row) else {
             panic!("an event has a time")
         };
+        let slots = group.slots.iter().map(|slot| value_of(slot, rows, row));
         let id = id_at(rows.column(stream.id), row, group.core.id);
-        Some(Event { time, id, slots: slots.collect::<Option<_>>()? })
+        Ok(Some(Event { time, id, slots: slots.collect::<Result<_, _>>()? }))
     }
 }
 
-/// An expression's value for a row; `None` if it has none.
-fn value_of(expr: &RowExpr, rows: &RecordBatch, row: usize) -> Option<Value> {
-    let values = expr.evaluate(&rows.slice(row, 1)).ok()?;
-    Some(value_at(&values, 0))
-}
-
-fn is_true(filter: &RowExpr, rows: &RecordBatch, row: usize) -> bool {
-    value_of(filter, rows, row) == Some(Value::Bool(true))
+fn value_of(expr: &RowExpr, rows: &RecordBatch, row: usize) -> Result<Value, NoValue> {
+    let values = expr.evaluate(&rows.slice(row, 1)).map_err(|_| NoValue)?;
+    Ok(value_at(&values, 0))
 }
 
 /// Whether a lookup gives too little for an output: a column of the row, or a key.
