@@ -83,7 +83,7 @@ fn history(stream: &Arc<Stream>, events: &str) -> History {
     let (mut rows, mut times) = (Vec::new(), Vec::new());
     for line in events.lines().filter(|line| !line.trim().is_empty()) {
         let parts = fields(line);
-        if parts["stream"].get() != json!(stream.name).to_string() {
+        if parts["stream"].get().trim_matches('"') != stream.name {
             continue;
         }
         rows.push(parts["event"].get().to_string());

@@ -43,7 +43,11 @@ fn a_rows_own_event_counts_once_and_always() {
     {
         let mut rows = RequestRows::new();
         rows.push(&stream, batch.clone(), Some(&[us(&format!("2026-03-02T{as_of}Z"))])).unwrap();
-        assert_eq!(asked(&definitions, "hour", &[history.clone()], &rows), [expected], "{as_of}");
+        assert_eq!(
+            asked(&definitions, "hour", std::slice::from_ref(&history), &rows),
+            [expected],
+            "{as_of}"
+        );
     }
 }
 
@@ -201,7 +205,10 @@ fn null_is_a_key_of_its_own_in_windows_and_equals_nothing_in_subqueries() {
         payment(3, "02:00", "00:00", "5", "1.00"),
     ];
     let history = history(&stream, &payments(&all), None);
-    assert_eq!(rows(&definitions, "v", &[history.clone()]), ["1 1 0", "2 2 0", "3 1 1"]);
+    assert_eq!(
+        rows(&definitions, "v", std::slice::from_ref(&history)),
+        ["1 1 0", "2 2 0", "3 1 1"]
+    );
     let mut rows = RequestRows::new();
     let ask =
         [payment(4, "03:00", "00:00", "null", "1.00"), payment(5, "03:00", "00:00", "5", "1")];

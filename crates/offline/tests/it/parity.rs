@@ -281,7 +281,7 @@ fn compare(
 fn winners(side: &Side) -> Vec<bool> {
     let cell = |row: usize, column: usize| value_at(side.batch.column(column), row);
     let order = |row: usize| {
-        let columns = [1, 3, 4, 5, 6, 7, 8].map(|column| match cell(row, column) {
+        [1, 3, 4, 5, 6, 7, 8].map(|column| match cell(row, column) {
             Value::Null => (0, 0.0, String::new()),
             Value::Text(text) => (1, 0.0, text.to_string()),
             Value::Bool(x) => (1, f64::from(u8::from(x)), String::new()),
@@ -289,8 +289,7 @@ fn winners(side: &Side) -> Vec<bool> {
             Value::Decimal(x) => (1, x as f64, String::new()),
             Value::Float(x) => (1, x, String::new()),
             other => panic!("{other:?}"),
-        });
-        columns
+        })
     };
     let beats = |a: usize, b: usize| {
         let by_content = order(a).partial_cmp(&order(b)).unwrap();
