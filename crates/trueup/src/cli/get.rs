@@ -123,6 +123,6 @@ fn text(answer: &Value) -> String {
     }
     let stages = answer["timing_us"].as_object().unwrap_or(&nothing);
     let stages: Vec<String> = stages.iter().map(|(stage, us)| format!("{stage} {us} us")).collect();
-    line(format!("{}", stages.join(", ")));
+    line(stages.join(", "));
     out
 }
