@@ -11,6 +11,8 @@
 //!   nanoseconds in 32 bits and loses the fraction of all that is longer than 2.147 seconds.
 //! - A cast to an integer rounds, as databases do: doubles half to even, decimals half away from
 //!   zero. The planner's own cuts the fraction off.
+//! - A cast that takes digits from a decimal rounds in a step of its own. The planner compares
+//!   `CAST(x AS BIGINT) < 13` as `x < 13.00`, which is another question for 12.50.
 
 use arrow::array::{ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
@@ -24,9 +26,6 @@ use datafusion_expr::{
 use datafusion_sql::sqlparser::ast::{self, CastKind, Value, ValueWithSpan, visit_expressions_mut};
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
-
-/// Digits of the widest decimal.
-const DECIMAL_DIGITS: u8 = 38;
 
 /// Refuses all parts of a length of time but one: databases cut it into days and hours differently.
 pub(crate) const ONLY_EPOCH: &str = "the time between two times has no part but the epoch";
@@ -101,15 +100,15 @@ fn part_of(part: Expr, schema: &DFSchema) -> PlanResult<Expr> {
                 () if from.is_floating() && to.is_integer() => {
                     NEAREST.call(vec![cast(*expr, DataType::Float64)])
                 }
-                () if from.is_decimal() && to.is_integer() => {
-                    cast(*expr, DataType::Decimal128(DECIMAL_DIGITS, 0))
-                }
                 () if to.is_string()
                     && (from.is_floating() || matches!(from, DataType::Timestamp(..))) =>
                 {
                     return plan_err!("{NO_TEXT}");
                 }
-                () => *expr,
+                () => match (scale_of(&from), scale_of(&to).or(to.is_integer().then_some(0))) {
+                    (Some(from), Some(to)) if to < from => rounded(*expr, to),
+                    _ => *expr,
+                },
             };
             Expr::Cast(Cast { expr: Box::new(expr), field })
         }
@@ -196,6 +195,22 @@ fn of_case(case: Case, schema: &DFSchema) -> Case {
     let when_then_expr =
         whens.into_iter().zip(thens).map(|(when, then)| (Box::new(when), Box::new(then)));
     Case { expr, when_then_expr: when_then_expr.collect(), else_expr }
+}
+
+/// Digits behind the point of a decimal type.
+fn scale_of(ty: &DataType) -> Option<i8> {
+    match ty {
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => Some(*scale),
+        _ => None,
+    }
+}
+
+/// A decimal rounded to `scale`, half away from zero, before a cast that has nothing left to round.
+fn rounded(decimal: Expr, scale: i8) -> Expr {
+    datafusion_functions::math::round().call(vec![decimal, lit(i64::from(scale))])
 }
 
 /// `extract(part FROM x)`; of a length of time only its seconds have one meaning everywhere.

@@ -4,6 +4,21 @@ use crate::scalar::{DEPTH, condition, exact, scalar};
 use crate::text::{Column, Expr, Gen, Ty, either};
 use crate::window::{Kept, Look, Relation, Window};
 
+/// The types of features: numbers more often, since they have the most aggregates.
+const TYPES: [Ty; 11] = [
+    Ty::Int,
+    Ty::Int,
+    Ty::Dec,
+    Ty::Dbl,
+    Ty::Dbl,
+    Ty::Dbl,
+    Ty::Dbl,
+    Ty::Text,
+    Ty::Bool,
+    Ty::Time,
+    Ty::Date,
+];
+
 /// Where an aggregate looks.
 struct Site {
     columns: Vec<Column>,
@@ -74,7 +89,7 @@ fn aggregate(g: &mut Gen, site: &Site, wanted: Option<Ty>) -> Expr {
     } else {
         String::new()
     };
-    let ty = wanted.unwrap_or_else(|| g.pick(&Ty::ALL));
+    let ty = wanted.unwrap_or_else(|| g.pick(&TYPES));
     match (ty, g.below(10)) {
         (Ty::Int, 0..=7) => counted(g, site, &filter),
         (Ty::Dbl, 0..=7) => rounded(g, site, &filter),

@@ -160,6 +160,22 @@ fn a_cast_to_an_integer_rounds() {
 }
 
 #[test]
+fn a_rounded_decimal_is_compared_after_it_is_rounded() {
+    let cases = [
+        ("CAST(amount AS BIGINT) < 13", false),
+        ("CAST(amount AS BIGINT) > 12", true),
+        ("CAST(amount AS BIGINT) NOT IN (8, user_id)", true),
+        ("CAST(amount - 0.04 AS DECIMAL(12,1)) < 12.5", false),
+        ("CAST(amount - 0.04 AS DECIMAL(12,1)) = 12.5", true),
+        ("CAST(amount AS DECIMAL(14,3)) = 12.5", true),
+        ("CAST(amount AS VARCHAR) = '12.50'", true),
+    ];
+    for (expr, expected) in cases {
+        assert_eq!(value(expr), Value::Bool(expected), "{expr}");
+    }
+}
+
+#[test]
 fn a_list_with_columns_is_compared_row_by_row() {
     let of_case = "CASE status WHEN 'Declined' THEN user_id WHEN 'x' THEN 0 END";
     let cases = [
