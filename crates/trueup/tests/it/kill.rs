@@ -165,7 +165,6 @@ fn kill_by_chance(mut machine: Machine, rounds: usize) {
 }
 
 #[test]
-#[cfg_attr(not(feature = "testing"), ignore = "places to die need the feature `testing`")]
 fn a_kill_in_the_middle_of_a_compaction_or_a_checkpoint_loses_and_doubles_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut machine = Machine::new(7);

@@ -60,7 +60,6 @@ async fn the_same_push_sent_again_gets_the_same_answer_and_counts_once() {
 }
 
 #[tokio::test]
-#[cfg_attr(not(feature = "testing"), ignore = "places to die need the feature `testing`")]
 async fn a_push_that_was_logged_and_never_answered_counts_once_when_it_is_sent_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path(), Some("before-reply:3")).expect("it listens");
