@@ -6,9 +6,9 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use trueup_core::{Column, Events, Id, Key, Value};
+use trueup_core::{Column, Events, Id, Key};
+use trueup_sql::GroupDef;
 use trueup_sql::bridge::value_at;
-use trueup_sql::{EvalError, GroupDef, RowExpr};
 
 /// The number of a key that no event has, and of an event that is in no key.
 pub(crate) const NO_KEY: u32 = u32::MAX;
@@ -73,32 +73,13 @@ impl Keyed {
             kinds.map(|kind| Column::with_capacity(kind, past.len())).collect();
         for batch in &past.batches {
             numbers.extend(batch, &group.keys, &mut of_event);
-            let mut failed: Vec<(usize, EvalError)> = Vec::new();
-            let mut evaluate = |expr: &RowExpr| {
-                let (array, mut without) = expr.evaluate_each(batch);
-                failed.append(&mut without);
-                array
-            };
-            let passes = group.filter.as_ref().map(&mut evaluate);
-            for (slot, column) in group.slots.iter().zip(&mut slots) {
-                let array = evaluate(slot);
-                (0..array.len()).for_each(|row| column.push(&value_at(&array, row)));
+            let entering = group.evaluate(batch);
+            for (array, column) in entering.slots().iter().zip(&mut slots) {
+                (0..array.len()).for_each(|row| column.push(&value_at(array, row)));
             }
-            // An event that its filter leaves out needs no arguments.
-            let is_in = |row: usize| {
-                let truth = passes.as_ref().map(AsArray::as_boolean);
-                truth.is_none_or(|truth| truth.is_null(row) || truth.value(row))
-            };
-            failed.retain(|(row, _)| is_in(*row));
-            failed.sort_by_key(|(row, _)| *row);
-            failed.dedup_by_key(|(row, _)| *row);
-            for row in 0..passes.as_ref().map_or(0, |passes| passes.len()) {
-                if passes.as_ref().is_some_and(|p| value_at(p, row) != Value::Bool(true)) {
-                    of_event[before + row] = NO_KEY;
-                }
-            }
-            for (row, error) in failed {
-                of_event[before + row] = NO_KEY;
+            let out = (0..batch.num_rows()).filter(|row| !entering.enters(*row));
+            out.for_each(|row| of_event[before + row] = NO_KEY);
+            for (row, error) in entering.refused() {
                 let reason = format!("group {}: {error}", group.name);
                 refused.push(((before + row) as u32, reason));
             }

@@ -404,14 +404,14 @@ impl Own {
             kinds.map(|kind| Column::with_capacity(kind, asking.len())).collect();
         let (mut refused, mut before) = (HashMap::new(), 0);
         for batch in &asking.batches {
-            for (slot, column) in group.slots.iter().zip(&mut slots) {
-                let (array, failed) = slot.evaluate_each(batch);
-                (0..batch.num_rows()).for_each(|row| column.push(&value_at(&array, row)));
-                for (row, error) in failed {
-                    let row = before + row as u32;
-                    if holds(&is, row) {
-                        refused.insert(row, format!("group {}: {error}", group.name));
-                    }
+            let entering = group.evaluate(batch);
+            for (array, column) in entering.slots().iter().zip(&mut slots) {
+                (0..batch.num_rows()).for_each(|row| column.push(&value_at(array, row)));
+            }
+            for (row, error) in entering.refused() {
+                let row = before + *row as u32;
+                if holds(&is, row) {
+                    refused.insert(row, format!("group {}: {error}", group.name));
                 }
             }
             before += batch.num_rows() as u32;

@@ -2,7 +2,7 @@
 //! arrival rate, retrieval apart from the way there and back.
 
 use super::Failure;
-use super::common::{self, Output, ServerArgs, SettingsArgs};
+use super::common::{self, Output, TalkArgs};
 use crate::ingest::{FileError, Loaded, load};
 use crate::load::{Load, LoadReport, OpenLoop, Percentiles, find_capacity, open_loop};
 use bytes::Bytes;
@@ -38,17 +38,12 @@ pub(super) struct Args {
     /// Connections to the server
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    settings: SettingsArgs,
+    talk: TalkArgs,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let settings = args.settings.load()?;
+    let settings = args.talk.settings.load()?;
     let definitions = common::compiled(&settings)?;
     let view = definitions.view(&args.view).ok_or_else(|| {
         let names: Vec<&str> = definitions.views.iter().map(|view| view.name.as_str()).collect();
@@ -57,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let decoder = Decoder::new(Arc::clone(&definitions.streams[view.stream]));
     let bodies = Arc::new(bodies(args, &decoder)?);
     let load = Load {
-        client: args.server.client(&settings, args.connections, TIMEOUT)?,
+        client: args.talk.server.client(&settings, args.connections, TIMEOUT)?,
         method: Method::POST,
         path: format!("/v1/features/{}", view.name),
         content_type: Some("application/json".into()),
@@ -79,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
         _ => None,
     };
-    if args.output == Output::Json {
+    if args.talk.output == Output::Json {
         println!("{}", json!({ "capacity": capacity, "open_loop": report }));
         return Ok(());
     }

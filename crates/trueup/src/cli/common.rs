@@ -83,6 +83,18 @@ pub(super) enum Output {
     Json,
 }
 
+/// What commands take that talk to a server, and print what it says.
+#[derive(Debug, clap::Args)]
+pub(super) struct TalkArgs {
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    #[command(flatten)]
+    pub(super) settings: SettingsArgs,
+}
+
 /// Which server a command talks to.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArgs {

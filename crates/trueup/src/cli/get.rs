@@ -2,7 +2,7 @@
 //! times.
 
 use super::Failure;
-use super::common::{self, Output, ServerArgs, SettingsArgs};
+use super::common::{self, Output, TalkArgs};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
@@ -30,18 +30,13 @@ pub(super) struct Args {
     /// Show groups, frames and positions
     #[arg(long)]
     explain: bool,
-    /// How to print the answer
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    settings: SettingsArgs,
+    talk: TalkArgs,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let settings = args.settings.load()?;
-    let client = args.server.client(&settings, 1, TIMEOUT)?;
+    let settings = args.talk.settings.load()?;
+    let client = args.talk.server.client(&settings, 1, TIMEOUT)?;
     let body = Bytes::from(body(args)?.to_string());
     let path = format!("/v1/features/{}", args.view);
     let sent = client.request(Method::POST, &path, Some("application/json"), body);
@@ -49,7 +44,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if reply.status != StatusCode::OK {
         return Err(format!("error: {}", common::problem(reply.status, &reply.body)).into());
     }
-    if args.output == Output::Json {
+    if args.talk.output == Output::Json {
         return common::print(&format!("{}\n", String::from_utf8_lossy(&reply.body)));
     }
     let answer: Value = serde_json::from_slice(&reply.body)

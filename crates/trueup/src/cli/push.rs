@@ -1,7 +1,7 @@
 //! `trueup push`: a file's events to a server, sent again until they are acknowledged.
 
 use super::Failure;
-use super::common::{self, Output, SOME_REFUSED, ServerArgs, SettingsArgs};
+use super::common::{self, Output, SOME_REFUSED, TalkArgs};
 use super::progress::bar;
 use crate::client::{Client, ClientError, Reply};
 use crate::ingest::{FileError, Loaded, load};
@@ -35,13 +35,8 @@ pub(super) struct Args {
     /// How long to try again when the server does not answer
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     retry_for: String,
-    /// How to print what became of the events
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    settings: SettingsArgs,
+    talk: TalkArgs,
 }
 
 /// What a server says of a call's events.
@@ -59,7 +54,7 @@ struct Rejected {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let settings = args.settings.load()?;
+    let settings = args.talk.settings.load()?;
     let definitions = common::compiled(&settings)?;
     let names: Vec<&str> = definitions.streams.iter().map(|stream| stream.name.as_str()).collect();
     let wanted = match (&args.stream, names.as_slice()) {
@@ -77,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         .map_err(|reason| format!("error: --retry-for {reason}"))?;
     let query = if args.wait { "?wait=applied" } else { "" };
     let sender = Sender {
-        client: args.server.client(&settings, 1, TIMEOUT)?,
+        client: args.talk.server.client(&settings, 1, TIMEOUT)?,
         path: format!("/v1/events/{}{query}", stream.name),
         retry_for,
         runtime: common::runtime()?,
@@ -100,7 +95,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     load(&args.file, &decoder, hand).map_err(|error| format!("error: {error}"))?;
     bar.finish_and_clear();
-    match args.output {
+    match args.talk.output {
         Output::Text => println!("{accepted} events accepted, {refused} refused"),
         Output::Json => println!("{{\"accepted\":{accepted},\"refused\":{refused}}}"),
     }

@@ -1,7 +1,7 @@
 //! `trueup train`: a view's rows over a history, to a file.
 
 use super::Failure;
-use super::common::{self, Output, ServerArgs, SettingsArgs};
+use super::common::{self, Output, TalkArgs};
 use super::progress::bar;
 use crate::settings::Settings;
 use std::path::PathBuf;
@@ -24,13 +24,8 @@ pub(super) struct Args {
     /// Where to write: a name that ends in .parquet, .arrow or .csv
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// How to print what was written
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    settings: SettingsArgs,
+    talk: TalkArgs,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -38,7 +33,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let shown = args.out.display();
         return Err(format!("error: {shown} must end in .parquet, .arrow or .csv").into());
     };
-    let settings = args.settings.load()?;
+    let settings = args.talk.settings.load()?;
     let definitions = common::compiled(&settings)?;
     let view = definitions.view(&args.view).ok_or_else(|| {
         let names: Vec<&str> = definitions.views.iter().map(|v| v.name.as_str()).collect();
@@ -71,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if unknown > 0 {
         eprintln!("{unknown} cells are NULL because their value is unknown");
     }
-    match args.output {
+    match args.talk.output {
         Output::Json => println!("{}", written.manifest.json()),
         Output::Text => {
             let (out, manifest) = (args.out.display(), written.manifest_path.display());

@@ -1,12 +1,10 @@
 //! Events to records: expressions evaluated on a batch, keys and bytes made for each group.
 
 use crate::catalog::{Catalog, StreamPart};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
-};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use std::ops::Range;
 use trueup_core::{Event, Key, Position, record};
-use trueup_sql::{EvalError, GroupDef, RowExpr, id_at, value_at};
+use trueup_sql::{Entering, GroupDef, id_at, value_at};
 use trueup_store::{Append, At, MAX_RECORD_BYTES};
 
 /// The records of a batch of events, for the keys of all groups of their stream.
@@ -55,12 +53,15 @@ pub fn prepare(
     let mut out = Prepared::default();
     for &group in &part.groups {
         let definition = catalog.group(group);
-        let evaluated = Evaluated::new(definition, part, batch, &mut out.refused);
+        let evaluated = Evaluated::new(definition, part, batch);
+        let reason = |why: String| format!("group {}: {why}", definition.name);
+        let refused = evaluated.entering.refused().iter();
+        out.refused.extend(refused.map(|(row, error)| (*row, reason(error.to_string()))));
         for (row, &position) in positions.iter().enumerate() {
-            if evaluated.enters(row) && wanted(group, position) {
+            if evaluated.entering.enters(row) && wanted(group, position) {
                 let (key, event) = evaluated.event(row);
-                if let Err(reason) = out.add(group, &key, &event, position) {
-                    out.refused.push((row, format!("group {}: {reason}", definition.name)));
+                if let Err(why) = out.add(group, &key, &event, position) {
+                    out.refused.push((row, reason(why)));
                 }
             }
         }
@@ -74,49 +75,18 @@ struct Evaluated<'a> {
     keys: Vec<&'a ArrayRef>,
     times: &'a TimestampMicrosecondArray,
     ids: &'a ArrayRef,
-    passes: Option<BooleanArray>,
-    /// Rows on which an expression has no value, ascending.
-    without: Vec<usize>,
-    slots: Vec<ArrayRef>,
+    entering: Entering,
 }
 
 impl<'a> Evaluated<'a> {
-    fn new(
-        group: &'a GroupDef,
-        part: &StreamPart,
-        batch: &'a RecordBatch,
-        refused: &mut Vec<(usize, String)>,
-    ) -> Evaluated<'a> {
-        let (mut passes, mut failed) = (None, Vec::new());
-        if let Some(filter) = &group.filter {
-            let (values, without) = filter.evaluate_each(batch);
-            passes = Some(values.as_boolean().clone());
-            failed = without;
-        }
-        let evaluate = |slot: &RowExpr| {
-            let (values, without) = slot.evaluate_each(batch);
-            // What the filter leaves out is no event of this group, whatever its arguments.
-            failed.extend(without.into_iter().filter(|(row, _)| holds(&passes, *row)));
-            values
-        };
-        let slots = group.slots.iter().map(evaluate).collect();
-        let mut without: Vec<usize> = failed.iter().map(|(row, _)| *row).collect();
-        without.sort_unstable();
-        let reason = |error: EvalError| format!("group {}: {error}", group.name);
-        refused.extend(failed.into_iter().map(|(row, error)| (row, reason(error))));
+    fn new(group: &'a GroupDef, part: &StreamPart, batch: &'a RecordBatch) -> Evaluated<'a> {
         Evaluated {
             group,
             keys: group.keys.iter().map(|&column| batch.column(column)).collect(),
             times: batch.column(part.stream.event_time).as_primitive(),
             ids: batch.column(part.stream.id),
-            passes,
-            without,
-            slots,
+            entering: group.evaluate(batch),
         }
-    }
-
-    fn enters(&self, row: usize) -> bool {
-        holds(&self.passes, row) && self.without.binary_search(&row).is_err()
     }
 
     fn event(&self, row: usize) -> (Key, Event) {
@@ -124,15 +94,10 @@ impl<'a> Evaluated<'a> {
         let event = Event {
             time: self.times.value(row),
             id: id_at(self.ids, row, self.group.core.id),
-            slots: self.slots.iter().map(|slot| value_at(slot, row)).collect(),
+            slots: self.entering.slots().iter().map(|slot| value_at(slot, row)).collect(),
         };
         (Key::of(&values), event)
     }
-}
-
-/// Whether a filter, if there is one, is true for a row.
-fn holds(filter: &Option<BooleanArray>, row: usize) -> bool {
-    filter.as_ref().is_none_or(|truth| truth.is_valid(row) && truth.value(row))
 }
 
 impl Prepared {

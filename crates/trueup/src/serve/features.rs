@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef};
 use std::sync::Arc;
 use trueup_core::{Event, Instant, Key, Micros, Stored, Value, read};
 use trueup_sql::decode::print::Timestamp;
-use trueup_sql::{EvalError, GroupDef, Lookup, View, id_at, value_at};
+use trueup_sql::{GroupDef, Lookup, View, id_at, value_at};
 use trueup_store::{Meta, Read};
 
 /// One aggregate's answer for one row.
@@ -111,8 +111,7 @@ impl Lens<'_> {
             return None;
         }
         let rows = &self.request.rows;
-        let passes = group.filter.as_ref().map(|filter| filter.evaluate_each(rows));
-        let slots: Vec<_> = group.slots.iter().map(|slot| slot.evaluate_each(rows)).collect();
+        let entering = group.evaluate(rows);
         let ids = rows.column(self.catalog.streams()[group.stream].stream.id);
         let is_own = |row: usize, asked: &Key| {
             let values = group.keys.iter().map(|&column| value_at(rows.column(column), row));
@@ -122,22 +121,13 @@ impl Lens<'_> {
             if !matches!(ask, KeyAsk::Key(asked) if is_own(row, asked)) {
                 return Ok(None);
             }
-            let valued = |(values, failed): &(ArrayRef, Vec<(usize, EvalError)>)| match failed
-                .iter()
-                .find(|(place, _)| *place == row)
-            {
-                Some((_, error)) => Err(error.to_string()),
-                None => Ok(value_at(values, row)),
-            };
-            if let Some(passes) = &passes
-                && valued(passes)? != Value::Bool(true)
-            {
-                return Ok(None);
+            if let Some(error) = entering.refusal(row) {
+                return Err(error.to_string());
             }
-            Ok(Some(Event {
+            Ok(entering.enters(row).then(|| Event {
                 time: self.request.at[row],
                 id: id_at(ids, row, group.core.id),
-                slots: slots.iter().map(valued).collect::<Result<_, _>>()?,
+                slots: entering.slots().iter().map(|values| value_at(values, row)).collect(),
             }))
         };
         Some(asks.iter().enumerate().map(event).collect())

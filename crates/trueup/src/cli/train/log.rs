@@ -34,7 +34,7 @@ pub(super) fn histories(
     settings: &Settings,
     definitions: &Definitions,
 ) -> Result<Vec<History>, Failure> {
-    if args.server.is_named() {
+    if args.talk.server.is_named() {
         return from_server(args, settings, definitions);
     }
     let Place::Embedded(dir) = &settings.store else {
@@ -111,7 +111,7 @@ fn from_server(
     settings: &Settings,
     definitions: &Definitions,
 ) -> Result<Vec<History>, Failure> {
-    let client = args.server.client(settings, 1, TIMEOUT)?;
+    let client = args.talk.server.client(settings, 1, TIMEOUT)?;
     let runtime = common::runtime()?;
     let read = |stream: &Arc<Stream>| {
         let mut next = 0;
