@@ -18,7 +18,7 @@ const MAX_EVENTS: u64 = 50_000_000;
 
 /// Seconds of each measuring phase, unless told: seven of them leave the whole demo well below
 /// three minutes on two processors.
-const DEFAULT_SECONDS: u64 = 6;
+const DEFAULT_SECONDS: u64 = 8;
 
 /// The longest measuring phase, seconds.
 const MAX_SECONDS: u64 = 600;

@@ -48,19 +48,18 @@ pub struct Freshness {
 
 /// Pushes probes one after the other for `seconds`, at least one, while rows are read.
 pub(super) async fn measure(
-    url: &str,
-    bodies: &Arc<Bodies>,
+    url: String,
+    bodies: Arc<Bodies>,
     capacity: f64,
     seconds: Duration,
 ) -> Result<Freshness, Failure> {
     let rate = capacity * READING_SHARE;
     let phase = Phase::begin("freshness", None);
     // What is read meanwhile is not compared: the state is moving.
-    let reading = load(Way::Store, url, bodies, &Arc::new(Served::new(bodies.len())))?;
+    let reading = load(Way::Store, &url, &bodies, &Arc::new(Served::new(bodies.len())))?;
     let reading =
         tokio::spawn(async move { open_loop(&reading, OpenLoop::new(rate, seconds)).await });
-    let client =
-        Client::new(&ClientOptions { base_url: url.to_string(), ..ClientOptions::default() })?;
+    let client = Client::new(&ClientOptions { base_url: url, ..ClientOptions::default() })?;
     let (began, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || began.elapsed() < seconds {
         times.push(probe(&client, FIRST_ID + times.len() as i64).await?);

@@ -6,7 +6,7 @@ use super::served::Served;
 use super::server::{INDEX, SCAN, STORE};
 use crate::cli::Failure;
 use crate::client::{Client, ClientOptions};
-use crate::load::{Load, OpenLoop, find_capacity, open_loop};
+use crate::load::{Load, LoadReport, OpenLoop, find_capacity, open_loop};
 use hyper::Method;
 use serde::Serialize;
 use std::sync::Arc;
@@ -100,15 +100,23 @@ pub(super) fn load(
     })
 }
 
+/// The 99th percentile of each stage that the server timed, and of the generator's own delay.
+fn stages(report: &LoadReport) -> String {
+    let stages = report.stages.iter().map(|(stage, times)| (stage.as_str(), times));
+    let all = stages.chain([("generator", &report.late_start)]);
+    let told: Vec<String> = all.map(|(of, times)| format!("{of} {:.2}", times.p99_ms)).collect();
+    format!(" (of which p99 {})", told.join(", "))
+}
+
 /// Measures a way, `seconds` each for capacity and latency; says what it found.
 pub(super) async fn measure(
     way: Way,
-    url: &str,
-    bodies: &Arc<Bodies>,
+    url: String,
+    bodies: Arc<Bodies>,
     seconds: Duration,
 ) -> Result<(Measured, Arc<Served>), Failure> {
     let served = Arc::new(Served::new(bodies.len()));
-    let load = load(way, url, bodies, &served)?;
+    let load = load(way, &url, &bodies, &served)?;
     let phase = Phase::begin(format!("{}, capacity", way.name()), None);
     let capacity = find_capacity(&load, seconds).await?;
     phase.end(&format!("{:.1} rows/s", capacity.per_second));
@@ -116,7 +124,7 @@ pub(super) async fn measure(
     let phase = Phase::begin(format!("{}, latency", way.name()), None);
     let report = open_loop(&load, OpenLoop::new(rate, seconds)).await?;
     let latency = report.latency;
-    phase.end(&format!("p99 {:.2} ms at {rate:.1} rows/s", latency.p99_ms));
+    phase.end(&format!("p99 {:.2} ms at {rate:.1} rows/s{}", latency.p99_ms, stages(&report)));
     if let Some(first) = &report.first_error {
         eprintln!("{}: the first of {} errors: {first}", way.name(), report.errors);
     }

@@ -7,13 +7,14 @@
 //!           └▶ Parquet ─▶ train ─▶ every row that was served, compared
 //! ```
 //!
-//! All three stand behind one HTTP server in this process, and so does the generator of the load, so
-//! they share its processors alike. The transactions that are asked for come after those loaded;
+//! All three stand behind one HTTP server in this process. The callers are in it too, on threads of
+//! their own, so that all share its processors alike. The transactions that are asked for come after those loaded;
 //! asking writes nothing, so every answer can be compared with the training row of its transaction
 //! afterwards. The two database ways are the baseline (see `baseline`), the one place of the project
 //! where a database aggregates; they must give the same answers.
 
 mod baseline;
+mod callers;
 mod fill;
 mod freshness;
 mod measure;
@@ -36,6 +37,7 @@ use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::simulate::SIMULATED_SQL;
 use baseline::Baseline;
+use callers::Callers;
 use measure::{Way, measure};
 use parity::{Doubles, compare};
 use say::Phase;
@@ -99,11 +101,13 @@ pub async fn play(options: DemoOptions, folder: &Path) -> Result<Played, Failure
     let example = String::from_utf8_lossy(&bodies.body(0)).into_owned();
     drop(scene);
 
-    let url = server.url();
-    let (scan, by_scan) = measure(Way::Scan, &url, &bodies, options.seconds).await?;
-    let (index, by_index) = measure(Way::Index, &url, &bodies, options.seconds).await?;
-    let (store, by_store) = measure(Way::Store, &url, &bodies, options.seconds).await?;
-    let freshness = freshness::measure(&url, &bodies, store.capacity, options.seconds).await?;
+    let (callers, url) = (Callers::new()?, server.url());
+    let way = |way| callers.run(measure(way, url.clone(), Arc::clone(&bodies), options.seconds));
+    let (scan, by_scan) = way(Way::Scan).await?;
+    let (index, by_index) = way(Way::Index).await?;
+    let (store, by_store) = way(Way::Store).await?;
+    let probing = freshness::measure(url.clone(), bodies, store.capacity, options.seconds);
+    let freshness = callers.run(probing).await?;
     let served = [&*by_scan, &*by_index, &*by_store];
     let (parity, baseline) = block_in_place(|| check(&catalog, &files, served))?;
     let events = options.events;
