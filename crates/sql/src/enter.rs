@@ -2,9 +2,9 @@
 //! serving and training share.
 //!
 //! An expression may have no value for an event: a division by zero, an overflow. SQL computes an
-//! argument only for rows that pass the aggregate's FILTER, so `sum(100 / parts) FILTER (WHERE parts
-//! <> 0)` is sound; there the argument counts as NULL. Where it is needed, the event cannot be in
-//! the group, and the caller says so.
+//! argument only for rows that pass the aggregate's FILTER, so `sum(100 / parts) FILTER (WHERE
+//! parts <> 0)` is sound; there the argument counts as NULL. Where it is needed, the event cannot
+//! be in the group, and the caller says so.
 
 use crate::definition::GroupDef;
 use crate::evaluate::EvalError;

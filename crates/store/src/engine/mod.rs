@@ -43,8 +43,8 @@ use crate::store::{Durability, Stand, random_u64};
 /// in use; the operating system's own cache holds the rest.
 const DEFAULT_CACHE_BYTES: usize = 256 << 20;
 
-/// Memory for rows that were written lately, in bytes: some hundred thousand keys, which are filed in
-/// a second or two, and a journal that an opening reads in a second.
+/// Memory for rows that were written lately, in bytes: some hundred thousand keys, which are filed
+/// in a second or two, and a journal that an opening reads in a second.
 const DEFAULT_ROWS_BYTES: usize = 256 << 20;
 
 /// What a file of this version says of itself.

@@ -1,8 +1,9 @@
-//! Freshness: how long after a push is acknowledged its event is in the features, while others read.
+//! Freshness: how long after a push is acknowledged its event is in the features, while others
+//! read.
 //!
-//! Each probe is the first transaction of a user that nobody has seen, so that its count goes from 0
-//! to 1. The time runs from the acknowledgement (the event is on disk in the log) to the arrival of
-//! the reply that shows 1, so it holds one look-up over HTTP at least.
+//! Each probe is the first transaction of a user that nobody has seen, so that its count goes from
+//! 0 to 1. The time runs from the acknowledgement (the event is on disk in the log) to the arrival
+//! of the reply that shows 1, so it holds one look-up over HTTP at least.
 
 use super::measure::{Way, load};
 use super::say::Phase;

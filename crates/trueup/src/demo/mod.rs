@@ -8,10 +8,10 @@
 //! ```
 //!
 //! All three stand behind one HTTP server in this process. The callers are in it too, on threads of
-//! their own, so that all share its processors alike. The transactions that are asked for come after those loaded;
-//! asking writes nothing, so every answer can be compared with the training row of its transaction
-//! afterwards. The two database ways are the baseline (see `baseline`), the one place of the project
-//! where a database aggregates; they must give the same answers.
+//! their own, so that all share its processors alike. The transactions that are asked for come
+//! after those loaded; asking writes nothing, so every answer can be compared with the training row
+//! of its transaction afterwards. The two database ways are the baseline (see `baseline`), the one
+//! place of the project where a database aggregates; they must give the same answers.
 
 mod baseline;
 mod callers;
@@ -76,8 +76,8 @@ pub struct Played {
     pub example: String,
 }
 
-/// Plays the demo in `folder`, which is empty and the caller's to remove. It tells on standard error
-/// what it does. Call it on a runtime of several threads.
+/// Plays the demo in `folder`, which is empty and the caller's to remove. It tells on standard
+/// error what it does. Call it on a runtime of several threads.
 ///
 /// # Errors
 /// What any part of it says. Rows that differ are no error: see [`Report::holds`].

@@ -83,7 +83,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "freshness: pushed events are seen within {:.2} ms (p50), {:.2} ms (p99), of {} events.",
+            "freshness: pushed events are seen within {:.2} ms (p50), {:.2} ms (p99); {} events.",
             freshness.p50_ms, freshness.p99_ms, freshness.count
         )?;
         writeln!(

@@ -28,8 +28,8 @@ pub(super) struct Answer {
     pub(super) times: u64,
 }
 
-/// All rows that one way has served. Equal answers for one transaction are kept once and counted, so
-/// that memory is bounded by the transactions, not by the replies.
+/// All rows that one way has served. Equal answers for one transaction are kept once and counted,
+/// so that memory is bounded by the transactions, not by the replies.
 #[derive(Debug)]
 pub(super) struct Served(Mutex<Vec<Vec<Answer>>>);
 

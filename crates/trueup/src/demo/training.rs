@@ -1,5 +1,5 @@
-//! The training rows of the transactions that were asked for, as a person would get them: from files
-//! of history and of request rows.
+//! The training rows of the transactions that were asked for, as a person would get them: from
+//! files of history and of request rows.
 
 use super::scene::Files;
 use crate::cli::Failure;

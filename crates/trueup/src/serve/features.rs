@@ -103,8 +103,8 @@ impl Lens<'_> {
         asks.iter().enumerate().map(answer).collect()
     }
 
-    /// The rows' own events, where the look-up is into the rows' own stream: a row is as if appended
-    /// to it, so its event counts where its key in the group is the one that is looked up.
+    /// The rows' own events, where the look-up is into the rows' own stream: a row is as if
+    /// appended to it, so its event counts where its key in the group is the one that is looked up.
     fn own_events(&self, asks: &[KeyAsk]) -> Option<Vec<Result<Option<Event>, String>>> {
         let group = self.catalog.group(self.lookup.group);
         if group.stream != self.view.stream || self.request.is_lookup() {

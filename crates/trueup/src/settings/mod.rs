@@ -1,7 +1,7 @@
 //! Settings: one file `trueup.toml` with environments, overridden by `TRUEUP_…` variables and then
 //! by flags of the same names.
 //!
-//! Two steps: [`raw`] is what is written, in any mixture; [`Settings`] is what follows from it,
+//! Two steps: `raw` is what is written, in any mixture; [`Settings`] is what follows from it,
 //! with every option settled and every impossible combination refused with its place and remedy.
 
 mod raw;

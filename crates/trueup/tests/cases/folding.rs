@@ -1,5 +1,5 @@
-//! Ways to fold: the same records laid out, folded, cut and repeated differently. State is a function
-//! of the set of events, so no answer may change.
+//! Ways to fold: the same records laid out, folded, cut and repeated differently. State is a
+//! function of the set of events, so no answer may change.
 
 use crate::ask::ask_all;
 use crate::case::Case;

@@ -3,7 +3,8 @@
 //!
 //! | way | module |
 //! |---|---|
-//! | records in the tail, all folded at once, each folded alone, cut and restored, shuffled, repeated | `folding` |
+//! | records in the tail, all folded at once, each folded alone, cut and restored, shuffled,
+//! repeated | `folding` |
 //! | the worker's own pipeline over each store, and stores that fail on cue | `stores` |
 //! | pushed and asked over HTTP | `http` |
 //! | the training set, by `slide` | `training` |
@@ -15,8 +16,8 @@
 //! - Training and the oracle keep everything. Where a server says `UNKNOWN` because it keeps only
 //!   what its frames need, they give SQL's value. [`KEPT_NO_MORE`] names the cases; there, training
 //!   is held against the oracle.
-//! - Repeats come within the bound up to which bins and lifetimes recognise ids; beyond it they count
-//!   again (`tests/it/repeats.rs` holds both sides of it).
+//! - Repeats come within the bound up to which bins and lifetimes recognise ids; beyond it they
+//!   count again (`tests/it/repeats.rs` holds both sides of it).
 //! - Orders are any for exact groups, and for the others those that keep each partition's.
 //! - Sketches estimate, and the oracle is exact. [`SKETCHED`] names the cases that it leaves out.
 //!

@@ -179,9 +179,26 @@ impl<'a> History<'a> {
         let Value::Time(time) = value_at(rows.column(stream.event_time), row) else {
             panic!("an event has a time")
         };
-        let slots = group.slots.iter().map(|slot| value_of(slot, rows, row));
+        let values: Vec<Result<Value, NoValue>> =
+            group.slots.iter().map(|slot| value_of(slot, rows, row)).collect();
+        // SQL computes an argument only where its FILTER holds.
+        let idle = |filter: usize| matches!(values[filter], Ok(Value::Null | Value::Bool(false)));
+        let needed = |slot: usize| {
+            group.core.aggregates.iter().any(|aggregate| {
+                let argument = aggregate.arg == Some(slot) && !aggregate.filter.is_some_and(idle);
+                aggregate.filter == Some(slot) || argument
+            })
+        };
+        let mut slots = Vec::new();
+        for (slot, value) in values.iter().enumerate() {
+            slots.push(match value {
+                Ok(value) => value.clone(),
+                Err(_) if needed(slot) => return Err(NoValue),
+                Err(_) => Value::Null,
+            });
+        }
         let id = id_at(rows.column(stream.id), row, group.core.id);
-        Ok(Some(Event { time, id, slots: slots.collect::<Result<_, _>>()? }))
+        Ok(Some(Event { time, id, slots }))
     }
 }
 

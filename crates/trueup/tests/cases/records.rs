@@ -39,8 +39,8 @@ pub(crate) fn admit(case: &Case, index: usize) -> Result<RecordBatch, Refused> {
     Ok(decoded.batch)
 }
 
-/// The records of all events, event by event, each at the position that `position` gives it, and the
-/// events that are refused.
+/// The records of all events, event by event, each at the position that `position` gives it, and
+/// the events that are refused.
 pub(crate) fn records(
     case: &Case,
     position: impl Fn(usize) -> Position,

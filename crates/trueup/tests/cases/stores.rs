@@ -58,8 +58,8 @@ impl<'a> Pipeline<'a> {
         Pipeline { case, runtime, pusher, workers }
     }
 
-    /// Puts some of the case's events into the log as they are, the bad ones too, which the worker is
-    /// to find, and waits until they are applied.
+    /// Puts some of the case's events into the log as they are, the bad ones too, which the worker
+    /// is to find, and waits until they are applied.
     fn feed(&self, events: Range<usize>) {
         for event in &self.case.events[events] {
             let mut lot = Lot::default();

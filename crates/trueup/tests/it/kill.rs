@@ -3,9 +3,9 @@
 //!
 //! A server in a process of its own is pushed to by several callers at once, each of which sends an
 //! event again until it is acknowledged. At a random moment the process is killed, and the next one
-//! begins on the same directory. Whenever a server has been sent all that was not acknowledged, every
-//! key's counts and sums must be those of all payments; at the end rows are held against a training
-//! set of what was pushed, and the log against what was acknowledged.
+//! begins on the same directory. Whenever a server has been sent all that was not acknowledged,
+//! every key's counts and sums must be those of all payments; at the end rows are held against a
+//! training set of what was pushed, and the log against what was acknowledged.
 
 use crate::child::{Server, catalog};
 use crate::pay::{Payment, counts_are_right, post, push};
@@ -115,8 +115,8 @@ impl Machine {
         tokio::join!(a, b, c, d);
     }
 
-    /// Everything acknowledged and applied, and every key's counts right; `false` if the server went
-    /// away before.
+    /// Everything acknowledged and applied, and every key's counts right; `false` if the server
+    /// went away before.
     async fn settle(&mut self, client: &Client) -> bool {
         while let Some(ids) = { self.pending.lock().unwrap().pop() } {
             if !push(client, ids.clone(), true).await {
@@ -191,8 +191,8 @@ fn a_kill_in_the_middle_of_a_compaction_or_a_checkpoint_loses_and_doubles_nothin
     runtime.block_on(end(&mut machine, &format!("{round} kills at {places:?}")));
 }
 
-/// The last check: a server that nobody kills, every count, rows against a training set, and the log
-/// against what was acknowledged.
+/// The last check: a server that nobody kills, every count, rows against a training set, and the
+/// log against what was acknowledged.
 async fn end(machine: &mut Machine, how: &str) {
     let mut server = machine.start(None).expect("it opens");
     let client = server.client.clone();

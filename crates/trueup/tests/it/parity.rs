@@ -2,9 +2,10 @@
 //! (Le Borgne, Siblini, Lebichot, Bontempi, "Reproducible Machine Learning for Credit Card Fraud
 //! Detection", 2022), pushed one by one through the log, the worker and the embedded store.
 //!
-//! Each push is an event of its own with a log time of its own, and the history says so (`known_at`).
-//! Between pushes rows are asked for: once before their event is pushed and once after. Both answers
-//! must be the training row of that transaction, whose `as_of` is its own `known_at`.
+//! Each push is an event of its own with a log time of its own, and the history says so
+//! (`known_at`). Between pushes rows are asked for: once before their event is pushed and once
+//! after. Both answers must be the training row of that transaction, whose `as_of` is its own
+//! `known_at`.
 //!
 //! The data is not in this repository. The test looks for it in `shared/data` beside the checkout,
 //! or where `TRUEUP_TEST_DATA` says, and tells loudly where it has to skip.
@@ -99,8 +100,8 @@ fn history() -> Option<RecordBatch> {
     Some(RecordBatch::try_new(Arc::clone(schema), columns).unwrap())
 }
 
-/// The rows to ask for: spread evenly, and all that share a second with another of their customer or
-/// terminal.
+/// The rows to ask for: spread evenly, and all that share a second with another of their customer
+/// or terminal.
 fn asked(history: &RecordBatch) -> Vec<usize> {
     let rows = history.num_rows();
     let mut asked: BTreeSet<usize> = (0..REQUESTS).map(|n| n * rows / REQUESTS).collect();
@@ -120,8 +121,8 @@ fn asked(history: &RecordBatch) -> Vec<usize> {
 }
 
 /// The asked rows in runs that can be asked in one call before the first and after the last is
-/// pushed: no event of a run but the row itself has its customer or its terminal, so nothing that is
-/// pushed between two rows of a run can be in the frames of either.
+/// pushed: no event of a run but the row itself has its customer or its terminal, so nothing that
+/// is pushed between two rows of a run can be in the frames of either.
 fn together(history: &RecordBatch, asked: &[usize]) -> Vec<Vec<usize>> {
     let column = |key: usize| history.column(key).as_primitive::<Int64Type>().values();
     let keys = [column(2), column(3)];

@@ -1,5 +1,5 @@
-//! Events that come more than once, at the level of a whole server: the harm is an event that counts
-//! twice, or one that was acknowledged and is not durable.
+//! Events that come more than once, at the level of a whole server: the harm is an event that
+//! counts twice, or one that was acknowledged and is not durable.
 
 use crate::child::{Server, catalog};
 use crate::pay::{Payment, counts_are_right, post, push};

@@ -4,9 +4,9 @@ use crate::simulate::Transaction;
 use rusqlite::{Connection, params};
 use std::path::Path;
 
-/// No journal and no waiting for the disk: the files live as long as the demo. The cache stays small
-/// and temporary data goes to files, for so SQLite sorts an index in pieces that fit a processor's
-/// cache, which takes half the time.
+/// No journal and no waiting for the disk: the files live as long as the demo. The cache stays
+/// small and temporary data goes to files, for so SQLite sorts an index in pieces that fit a
+/// processor's cache, which takes half the time.
 const FAST: &str = "
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;

@@ -1,5 +1,5 @@
-//! What Trueup is measured against: the features of view `fraud` by the aggregate query that a person
-//! would write, straight on a database of transactions.
+//! What Trueup is measured against: the features of view `fraud` by the aggregate query that a
+//! person would write, straight on a database of transactions.
 //!
 //! This is the one place of the project where a database aggregates. Nothing else may use it: it is
 //! the path whose price the demo shows. It is kept honest: the query asks for what the view asks
