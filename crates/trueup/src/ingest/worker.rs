@@ -153,7 +153,8 @@ impl Worker {
             synced: Instant::now(),
             dirty: false,
         };
-        let standing = work.begin(policy)?;
+        let mut standing = work.begin(policy)?;
+        work.vouch(&mut standing)?;
         let run = move || work.run(standing);
         let thread = std::thread::Builder::new().name(name).spawn(run);
         Ok(Worker { thread: Some(thread.map_err(IngestError::Thread)?), stop, wake })
@@ -220,6 +221,21 @@ impl Work {
             look = self.runtime.block_on(store.look(&spaces))?;
         }
         begin::begin(log, part, &look, info)
+    }
+
+    /// Says at once that the state is whole if it stands at the log's end, so that the first request
+    /// after a start finds it vouched for.
+    fn vouch(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
+        let now = self.options.clock.now();
+        let end = begin::info(&self.options.log, &self.part().stream.name)?.end;
+        if standing.next < end {
+            return Ok(());
+        }
+        match self.write(standing, &Prepared::default(), end, now.0) {
+            // The worker's loop tries again.
+            Err(IngestError::Store(error)) if self.mends_itself(&error) => Ok(()),
+            vouched => vouched,
+        }
     }
 
     fn run(&mut self, mut standing: Standing) -> Result<(), IngestError> {
