@@ -3,7 +3,7 @@
 //! query of ours.
 //!
 //! The data is not in this repository. The test looks for it beside the checkout, or where
-//! `TRUEUP_HANDBOOK` says, and tells loudly where it has to skip.
+//! `TRUEUP_TEST_DATA` says, and tells loudly where it has to skip.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
@@ -24,7 +24,7 @@ const DAY_US: i64 = 86_400_000_000;
 
 fn folder() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("TRUEUP_HANDBOOK").map_or(beside, PathBuf::from);
+    let folder = std::env::var_os("TRUEUP_TEST_DATA").map_or(beside, PathBuf::from);
     if folder.join("handbook-dev.parquet").exists() {
         return Some(folder);
     }

@@ -10,6 +10,7 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::io::Write;
 use std::sync::Arc;
+use trueup_store::StoreError;
 
 /// Records of one reply.
 const MAX_RECORDS: usize = 10_000;
@@ -26,7 +27,15 @@ pub(super) async fn replay(
         return Err(unknown("stream", &stream, &app.catalog().stream_names()));
     }
     let from = from(uri.query().unwrap_or_default())?;
-    let records = app.pusher.log.read(&stream, from, MAX_RECORDS, MAX_BYTES)?;
+    let read = app.pusher.log.read(&stream, from, MAX_RECORDS, MAX_BYTES);
+    let records = read.map_err(|error| match error {
+        StoreError::Gap { first, end, .. } => {
+            Problem::bad_request(format!("the log holds offsets {first} to {end}, not {from}"))
+                .at("query, from")
+                .remedy(format!("give {first} to {end}; {end} is the log's end, and has no record"))
+        }
+        error => error.into(),
+    })?;
     let mut out = Vec::new();
     for record in records {
         // A log holds rows as they were pushed, each one JSON object, perhaps over several lines.

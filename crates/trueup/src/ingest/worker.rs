@@ -223,8 +223,8 @@ impl Work {
         begin::begin(log, part, &look, info)
     }
 
-    /// Says at once that the state is whole if it stands at the log's end, so that the first request
-    /// after a start finds it vouched for.
+    /// Says at once that the state is whole if it stands at the log's end, so that the first
+    /// request after a start finds it vouched for.
     fn vouch(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
         let now = self.options.clock.now();
         let end = begin::info(&self.options.log, &self.part().stream.name)?.end;

@@ -93,7 +93,7 @@ fn cases() -> Vec<Case> {
         ("POST", "/v1/events/nothing", JSON, s("{}"), 404, "path", "payments"),
         ("GET", "/v1/events/nothing", None, s(""), 404, "path", "payments"),
         ("GET", "/v1/events/payments?from=x", None, s(""), 400, "query", "from"),
-        ("GET", "/v1/events/payments?from=7", None, s(""), 503, "", "offset"),
+        ("GET", "/v1/events/payments?from=7", None, s(""), 400, "query", "offsets 0 to 1"),
         ("PUT", E, None, s(""), 405, "method", "POST or GET"),
         ("POST", "/v1/views", None, s(""), 405, "method", "GET"),
         ("POST", "/v1/status", None, s(""), 405, "method", "GET"),
