@@ -4,13 +4,18 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
-use trueup_core::{Limits, Plan};
+use trueup_core::{Limits, Plan, Stored};
 use trueup_sql::decode::Decoder;
 use trueup_sql::{Definitions, GroupDef, Stream, View};
-use trueup_store::{MAX_KEY_BYTES, Space};
+use trueup_store::{MAX_KEY_BYTES, Space, Value};
 
 /// Bytes that a key column takes in a key beside its text: its type, its length, or its number.
 const KEY_COLUMN_BYTES: usize = 24;
+
+/// A store's value as the arithmetic takes it: a store has no base before the first compaction.
+pub fn stored(value: &Value) -> Stored<'_> {
+    Stored { base: Some(value.base()).filter(|base| !base.is_empty()), tail: value.tail() }
+}
 
 /// Everything that ingest and serving know of the definitions. Built once, shared by all threads.
 #[derive(Debug)]

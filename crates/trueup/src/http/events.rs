@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bytes of the largest call: some tens of thousands of events.
 pub const MAX_EVENTS_BYTES: usize = 16 << 20;
@@ -128,9 +128,4 @@ impl Parameters {
         parameters.wait = wait.then(|| Duration::from_millis(bound_ms));
         Ok(parameters)
     }
-}
-
-/// Until when an answer may wait, counted from now.
-pub(super) fn deadline_after(began: Instant, milliseconds: u64) -> Instant {
-    began + Duration::from_millis(milliseconds)
 }

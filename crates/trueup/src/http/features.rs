@@ -1,7 +1,6 @@
 //! `POST /v1/features/{view}`: rows, or keys at an instant, to features.
 
 use super::body;
-use super::events::deadline_after;
 use super::problem::Problem;
 use super::reply::{Reply, write_reply};
 use super::{App, unknown};
@@ -82,7 +81,7 @@ async fn answer(
     let part = &app.catalog().streams()[view.stream];
     let asked = asked(part, view, &body, app.serving.clock.now())?;
     let parse = began.elapsed();
-    let deadline = deadline_after(began, deadline_ms);
+    let deadline = began + Duration::from_millis(deadline_ms);
     let answered = app.serving.answer(view, outputs, &asked, deadline).await;
     let explain = body.explain.unwrap_or(false);
     let reply = Reply { app, view, asked: &asked, answered: &answered, explain, parse };

@@ -4,9 +4,9 @@
 
 use super::IngestError;
 use super::progress::Counts;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, stored};
 use std::collections::BTreeSet;
-use trueup_core::{Stored, fold};
+use trueup_core::fold;
 use trueup_store::{At, Grown, Store, Swap};
 
 /// Bytes of a tail below which a value is left alone: some fifty records, which a read folds in a
@@ -58,9 +58,7 @@ async fn compact_some(
     let mut folded = Vec::with_capacity(keys.len());
     for ((group, at), read) in keys.iter().zip(&reads) {
         let Some(value) = &read.value else { continue };
-        let stored =
-            Stored { base: Some(value.base()).filter(|base| !base.is_empty()), tail: value.tail() };
-        match fold(catalog.plan(*group), at.key, stored, &catalog.limits) {
+        match fold(catalog.plan(*group), at.key, stored(value), &catalog.limits) {
             Ok(done) => {
                 Counts::add(&counts.compactions, 1);
                 Counts::add(&counts.duplicates, done.met.duplicates);

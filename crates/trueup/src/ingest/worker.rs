@@ -317,7 +317,7 @@ impl Work {
         for bad in &decoded.bad {
             letters.push(push::letter(bad.to_string(), &records[bad.index]));
         }
-        let (batch, kept) = admitted(part, &decoded.batch, &decoded.kept, records, &mut letters);
+        let (batch, kept) = admitted(part, &decoded.batch, &decoded.kept, records, &mut letters)?;
         let positions: Vec<Position> = kept
             .iter()
             .map(|&index| Position {
@@ -384,7 +384,7 @@ fn admitted(
     kept: &[usize],
     records: &[LogRecord],
     letters: &mut Vec<DeadLetter>,
-) -> (RecordBatch, Vec<usize>) {
+) -> Result<(RecordBatch, Vec<usize>), IngestError> {
     let mut rows = Vec::with_capacity(kept.len());
     for (row, &index) in kept.iter().enumerate() {
         let record = &records[index];
@@ -394,10 +394,9 @@ fn admitted(
         }
     }
     if rows.len() == kept.len() {
-        return (batch.clone(), kept.to_vec());
+        return Ok((batch.clone(), kept.to_vec()));
     }
     let indices: Vec<usize> = rows.iter().map(|&row| kept[row as usize]).collect();
-    // The indices are those of rows, so taking them cannot fail.
-    let taken = take_record_batch(batch, &UInt32Array::from(rows));
-    (taken.unwrap_or_else(|_| batch.slice(0, 0)), indices)
+    let taken = take_record_batch(batch, &UInt32Array::from(rows)).map_err(DecodeError::Batch)?;
+    Ok((taken, indices))
 }

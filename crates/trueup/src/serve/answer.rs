@@ -105,13 +105,14 @@ impl Serving {
         let began = Instant::now();
         let wanted = Wanted::new(view, outputs);
         let in_view = in_view(view, request);
+        let asking: Vec<bool> = in_view.iter().map(is_in).collect();
         let asks: Vec<Vec<KeyAsk>> = view
             .lookups
             .iter()
             .zip(&wanted.aggregates)
             .map(|(lookup, aggregates)| match aggregates.is_empty() {
                 true => vec![KeyAsk::NotGiven; request.at.len()],
-                false => keys(lookup, request, &in_view.iter().map(is_in).collect::<Vec<_>>()),
+                false => keys(lookup, request, &asking),
             })
             .collect();
         let (reads, places, store) = self.read(view, &asks, deadline).await;

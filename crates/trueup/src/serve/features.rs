@@ -2,7 +2,7 @@
 
 use super::request::Request;
 use super::status::Source;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, stored};
 use arrow::array::{Array, ArrayRef};
 use std::sync::Arc;
 use trueup_core::{Event, Instant, Key, Micros, Stored, Value, read};
@@ -156,13 +156,7 @@ impl Lens<'_> {
         else {
             return unknown(no_pipeline(group));
         };
-        let stored = match &read.value {
-            None => Stored::default(),
-            Some(value) => Stored {
-                base: Some(value.base()).filter(|base| !base.is_empty()),
-                tail: value.tail(),
-            },
-        };
+        let stored = read.value.as_ref().map(stored).unwrap_or_default();
         let mut found = self.evaluate(row, key.bytes(), stored, own, since_us);
         let stale = fresh_us < self.stale_before_us;
         found.found.iter_mut().for_each(|found| found.stale = stale);
