@@ -16,6 +16,7 @@ mod file;
 mod prepare;
 mod progress;
 mod push;
+pub mod source;
 mod worker;
 
 pub use begin::NewBeginning;
