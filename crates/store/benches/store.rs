@@ -35,18 +35,23 @@ fn space(nth: u8) -> Space {
 }
 
 fn fill<S: Store>(store: &S) {
-    let under = block_on(store.look(&[])).expect("it answers").stand;
+    let under = block_on(store.look(&[])).expect("it answers").stands;
     let keys: Vec<_> = (0..KEYS).map(key).collect();
     for nth in [1, 2] {
         for keys in keys.chunks(10_000) {
             let at = |key| At { space: space(nth), key };
             let append = |record| move |key| Append { at: at(key), record };
             let first: Vec<_> = keys.iter().map(|key| append(&b"first"[..])(&key[..])).collect();
-            let batch = Batch { appends: &first, ..Batch::under(under) };
+            let batch = Batch { appends: &first, ..Batch::under(&under) };
             block_on(store.append(&batch)).expect("it appends");
             let replaced = &Value::new(b"", b"first");
-            let swap =
-                |key| Swap { epoch: under.epoch, at: at(key), replaced, base: BASE, kept: TAIL };
+            let swap = |key| Swap {
+                epoch: under.as_slice()[0].epoch,
+                at: at(key),
+                replaced,
+                base: BASE,
+                kept: TAIL,
+            };
             let swaps: Vec<_> = keys.iter().map(|key| swap(&key[..])).collect();
             block_on(store.swap(&swaps)).expect("it swaps");
         }
@@ -93,7 +98,7 @@ fn get_two_keys_memory(bencher: Bencher<'_, '_>) {
 #[divan::bench(args = [100, 1000, 20_000], sample_count = 60, sample_size = 1)]
 fn append_batch_embedded(bencher: Bencher<'_, '_>, events: u64) {
     let (_dir, store) = embedded();
-    let under = block_on(store.look(&[])).expect("it answers").stand;
+    let under = block_on(store.look(&[])).expect("it answers").stands;
     let mut nth = 0;
     bencher.counter(ItemsCount::new(events * 2)).bench_local(|| {
         nth += 1;
@@ -102,7 +107,7 @@ fn append_batch_embedded(bencher: Bencher<'_, '_>, events: u64) {
         let appends: Vec<_> = both.map(|at| Append { at, record: RECORD }).collect();
         let said = Checkpoint { source: 0, partition: 0, offset: nth * events, fresh_us: 0 };
         let checkpoints = [1, 2].map(|nth| (space(nth), said));
-        let batch = Batch { appends: &appends, checkpoints: &checkpoints, ..Batch::under(under) };
+        let batch = Batch { appends: &appends, checkpoints: &checkpoints, ..Batch::under(&under) };
         block_on(store.append(&batch)).expect("it appends");
         if nth % 10 == 0 {
             block_on(store.sync()).expect("it syncs");
@@ -133,7 +138,7 @@ fn replay_embedded(bencher: Bencher<'_, '_>, events: u64) {
 const TAIL_BYTES: usize = 1 << 10;
 
 fn replay_batch(store: &EmbeddedStore, nth: u64, events: u64, groups: u8) {
-    let under = block_on(store.look(&[])).expect("it answers").stand;
+    let under = block_on(store.look(&[])).expect("it answers").stands;
     let offsets = nth * events..(nth + 1) * events;
     // Each group has keys of its own; the multiplier mixes which of them an event meets.
     let keys: Vec<_> = offsets
@@ -151,7 +156,7 @@ fn replay_batch(store: &EmbeddedStore, nth: u64, events: u64, groups: u8) {
         .collect();
     let said = Checkpoint { source: 0, partition: 0, offset: (nth + 1) * events, fresh_us: 0 };
     let checkpoints: Vec<_> = (1..=groups).map(|group| (space(group), said)).collect();
-    let batch = Batch { appends: &appends, checkpoints: &checkpoints, ..Batch::under(under) };
+    let batch = Batch { appends: &appends, checkpoints: &checkpoints, ..Batch::under(&under) };
     let grown = block_on(store.append(&batch)).expect("it appends");
     let mut large: Vec<At<'_>> = appends
         .iter()
@@ -175,7 +180,7 @@ fn replay_batch(store: &EmbeddedStore, nth: u64, events: u64, groups: u8) {
         .zip(&reads)
         .zip(&bases)
         .map(|((at, read), base)| Swap {
-            epoch: under.epoch,
+            epoch: under.as_slice()[0].epoch,
             at: *at,
             replaced: read.value.as_ref().expect("it was appended to"),
             base,
@@ -189,7 +194,7 @@ fn replay_batch(store: &EmbeddedStore, nth: u64, events: u64, groups: u8) {
 #[divan::bench(sample_count = 100, sample_size = 1)]
 fn swap_hundred_embedded(bencher: Bencher<'_, '_>) {
     let (_dir, store) = embedded();
-    let epoch = block_on(store.look(&[])).expect("it answers").stand.epoch;
+    let epoch = block_on(store.look(&[])).expect("it answers").stands.as_slice()[0].epoch;
     let replaced = Value::new(BASE, TAIL);
     let mut nth = 0;
     bencher.counter(ItemsCount::new(100_u64)).bench_local(|| {

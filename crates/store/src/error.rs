@@ -89,6 +89,8 @@ pub enum StoreError {
         /// The bound, in bytes.
         limit: usize,
     },
+    /// A record begins with the byte that marks a base. Nothing was written.
+    Marked,
     /// The store did not answer. A write may or may not have been applied.
     Unavailable {
         /// What failed.
@@ -152,6 +154,7 @@ impl StoreError {
             }
             Self::Busy { .. } => (Fault::Machine, true, "Wait a little and send again."),
             Self::TooLarge { .. } => (Fault::Caller, false, "Send less in one piece."),
+            Self::Marked => (Fault::Caller, false, "Give records a length that is not 0 first."),
             Self::Unavailable { .. } => {
                 (Fault::Machine, true, "Send again: what was applied already counts once.")
             }
@@ -186,6 +189,7 @@ impl fmt::Display for StoreError {
             Self::TooLarge { what, len, limit } => {
                 write!(f, "A {what} of {len} bytes is above the bound of {limit}.")?;
             }
+            Self::Marked => write!(f, "A record begins with byte 0, which marks a base.")?,
             Self::Unavailable { detail } => write!(f, "The store did not answer: {detail}.")?,
         }
         write!(f, " {}", self.advice().remedy)

@@ -14,10 +14,10 @@
 //!
 //! let store = MemoryStore::new();
 //! let users = Space::from([7; 32]);
-//! let stand = block_on(store.look(&[users]))?.stand;
+//! let stands = block_on(store.look(&[users]))?.stands;
 //! let at = At { space: users, key: b"user 42" };
 //! let appends = &[Append { at, record: b"event" }];
-//! block_on(store.append(&Batch { appends, ..Batch::under(stand) }))?;
+//! block_on(store.append(&Batch { appends, ..Batch::under(&stands) }))?;
 //! let reads = block_on(store.get(&[at]))?;
 //! assert_eq!(reads[0].value.as_ref().map(|value| value.tail()), Some(&b"event"[..]));
 //! # Ok::<(), trueup_store::StoreError>(())
@@ -39,6 +39,7 @@ pub use error::{Advice, Fault, StoreError};
 pub use log::{DeadCount, DeadLetter, Done, Log, LogRecord, Lot, StreamInfo};
 pub use memory::MemoryStore;
 pub use store::{
-    Answer, Append, At, Batch, Checkpoint, Durability, Grown, Look, MAX_KEY_BYTES,
-    MAX_RECORD_BYTES, MAX_VALUE_BYTES, Meta, Read, Space, Stand, Stats, Store, Swap, Value,
+    Answer, Append, At, BASE_MARK, Batch, Checkpoint, Detail, Durability, Grown, Look,
+    MAX_KEY_BYTES, MAX_RECORD_BYTES, MAX_VALUE_BYTES, Marker, Meta, Read, Space, Stand, Stands,
+    Stats, Store, Swap, Value,
 };

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::StoreError;
 use crate::store::{
-    Answer, At, Batch, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand, Stats, Store, Swap,
-    Value, check_batch, check_len, check_swaps, random_u64, tail_after,
+    Answer, At, Batch, Detail, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand, Stats,
+    Store, Swap, Value, check_batch, check_len, check_swaps, random_u64, tail_after,
 };
 
 /// A store in memory.
@@ -18,7 +18,7 @@ pub struct MemoryStore {
     held: Mutex<BTreeMap<Space, Held>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Held {
     meta: Meta,
     values: BTreeMap<Vec<u8>, Value>,
@@ -36,10 +36,6 @@ impl MemoryStore {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn empty(&self) -> Held {
-        Held { meta: Meta::empty(self.stand), values: BTreeMap::new() }
-    }
-
     fn read(&self, keys: &[At<'_>]) -> Vec<Read> {
         let held = self.held();
         let mut metas: BTreeMap<Space, Arc<Meta>> = BTreeMap::new();
@@ -47,30 +43,28 @@ impl MemoryStore {
             .map(|at| {
                 let space = held.get(&at.space);
                 let meta = metas.entry(at.space).or_insert_with(|| {
-                    Arc::new(space.map_or_else(|| Meta::empty(self.stand), |s| s.meta.clone()))
+                    Arc::new(space.map_or_else(Meta::default, |space| space.meta.clone()))
                 });
                 let value = space.and_then(|space| space.values.get(at.key).cloned());
-                Read { value, meta: Arc::clone(meta) }
+                Read { value, stand: self.stand, meta: Arc::clone(meta) }
             })
             .collect()
     }
 
     fn write(&self, batch: &Batch<'_>) -> Result<Vec<Grown>, StoreError> {
         check_batch(batch)?;
-        if batch.under != self.stand {
-            return Err(StoreError::Rewound { known: batch.under, found: self.stand });
-        }
+        batch.under.check(&[self.stand])?;
         let mut held = self.held();
         check_tails(&held, batch)?;
         for append in batch.appends {
-            let space = held.entry(append.at.space).or_insert_with(|| self.empty());
+            let space = held.entry(append.at.space).or_default();
             space.values.entry(append.at.key.to_vec()).or_default().push(append.record);
         }
         for (space, said) in batch.checkpoints {
-            held.entry(*space).or_insert_with(|| self.empty()).meta.raise(*said);
+            held.entry(*space).or_default().meta.raise(*said);
         }
-        for (space, since_us) in batch.markers {
-            held.entry(*space).or_insert_with(|| self.empty()).meta.complete_since_us = *since_us;
+        for (space, marker) in batch.markers {
+            held.entry(*space).or_default().meta.mark(*marker);
         }
         let grown = batch.appends.iter().map(|append| {
             let value = &held[&append.at.space].values[append.at.key];
@@ -117,16 +111,15 @@ impl Default for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn get<'a>(&'a self, keys: &'a [At<'a>]) -> Answer<'a, Vec<Read>> {
+    fn read<'a>(&'a self, keys: &'a [At<'a>], _: Detail) -> Answer<'a, Vec<Read>> {
         Box::pin(async move { Ok(self.read(keys)) })
     }
 
     fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {
         Box::pin(async move {
             let held = self.held();
-            let empty = Meta::empty(self.stand);
-            let meta = |space| held.get(space).map_or(&empty, |space| &space.meta).clone();
-            Ok(Look { stand: self.stand, metas: spaces.iter().map(meta).collect() })
+            let meta = |space| held.get(space).map_or_else(Meta::default, |held| held.meta.clone());
+            Ok(Look { stands: self.stand.into(), metas: spaces.iter().map(meta).collect() })
         })
     }
 

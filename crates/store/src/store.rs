@@ -1,10 +1,10 @@
 //! The store's contract: few verbs, bytes in and bytes out.
 //!
 //! ```text
-//!   space (digest of a group)
-//!     meta:   stand (epoch, incarnation) | complete since
-//!             | per (source, partition): offset, freshness
-//!     key  -> [ base ][ record ][ record ] ...    base: swapped whole; records: appended blind
+//!   bucket: stand (epoch, incarnation)            one in memory and on disk, many in Redis
+//!     space (digest of a group)
+//!       meta:   complete since | per (source, partition): offset, freshness
+//!       key  -> [ base ][ record ][ record ] ...  base: swapped whole; records: appended blind
 //! ```
 //!
 //! What every store keeps, and [`crate::testing::contract`] tests:
@@ -16,7 +16,7 @@
 //!   is there and what is said, so repeating it is harmless.
 //! - A swap is refused unless the bytes that it replaces are those that were folded. What was
 //!   appended meanwhile stays.
-//! - Writers name the [`Stand`] under which their earlier appends were acknowledged. A store that
+//! - Writers name the [`Stands`] under which their earlier appends were acknowledged. A store that
 //!   may have lost some of them since (power loss, disk full, a failover, a flush) has another
 //!   stand and refuses; the writer looks and rewinds.
 //!
@@ -31,12 +31,15 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::StoreError;
 
 /// Longest key, in bytes: a few partition columns, text included. Longer ones would dominate the
 /// index pages.
 pub const MAX_KEY_BYTES: usize = 4 << 10;
+/// What no record begins with: a store that keeps a value in one string tells a base by it.
+pub const BASE_MARK: u8 = 0;
 /// Longest record, in bytes: one event as one group needs it.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 /// Longest base, and longest tail, in bytes. The bound per key of the state itself is far lower (1
@@ -78,14 +81,52 @@ pub struct At<'a> {
     pub key: &'a [u8],
 }
 
-/// Which store, and which life of it, an acknowledgement came from. Compare for equality only.
+/// Which bucket of a store, and which life of it, an acknowledgement came from. Compare for
+/// equality only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stand {
-    /// Random, made when the store is first written; another one means that everything is gone.
+    /// Random, made before the first write; another one means that everything is gone, and 0 that
+    /// nothing was ever written.
     pub epoch: u64,
-    /// Another one means that acknowledged writes may be gone: in the embedded store, those since
-    /// the last sync.
+    /// Another one means that acknowledged writes may be gone: in the embedded store those since
+    /// the last sync, in Redis those that a replica had not got.
     pub incarnation: u64,
+}
+
+/// The stands of all buckets of a store, in the order of their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stands(Vec<Stand>);
+
+impl Stands {
+    /// Stands by bucket.
+    pub fn new(stands: Vec<Stand>) -> Self {
+        Self(stands)
+    }
+
+    /// By bucket.
+    pub fn as_slice(&self) -> &[Stand] {
+        &self.0
+    }
+
+    /// The error of a store whose buckets stand as `found`, for a writer that knew these.
+    pub(crate) fn check(&self, found: &[Stand]) -> Result<(), StoreError> {
+        let nowhere = Stand { epoch: 0, incarnation: 0 };
+        let differs = (0..self.0.len().max(found.len())).find(|&n| self.0.get(n) != found.get(n));
+        match differs {
+            None => Ok(()),
+            Some(n) => Err(StoreError::Rewound {
+                known: self.0.get(n).copied().unwrap_or(nowhere),
+                found: found.get(n).copied().unwrap_or(nowhere),
+            }),
+        }
+    }
+}
+
+impl From<Stand> for Stands {
+    /// The stands of a store of one bucket.
+    fn from(stand: Stand) -> Self {
+        Self(vec![stand])
+    }
 }
 
 impl fmt::Display for Stand {
@@ -108,33 +149,43 @@ pub struct Checkpoint {
     pub fresh_us: i64,
 }
 
-/// What a store knows of a space.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a store knows of a space, in one bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Meta {
-    /// The store's stand at the moment of the read.
-    pub stand: Stand,
     /// Event time in microseconds since which the space holds every event; `i64::MIN` for ever;
     /// `None` when nobody said.
     pub complete_since_us: Option<i64>,
-    /// In the order of (source, partition).
+    /// The freshness of the partition that is furthest behind; `None` when nothing was applied.
+    pub fresh_us: Option<i64>,
+    /// On a store whose values expire: wall-clock microseconds since 1970 at which its first write
+    /// was made, so that nothing can have expired before that and the shortest expiry. `None` where
+    /// nothing expires.
+    pub began_us: Option<i64>,
+    /// In the order of (source, partition); empty in a [`Detail::Summary`] of some stores.
     pub checkpoints: Vec<Checkpoint>,
 }
 
 impl Meta {
-    /// The meta of a space that nobody has written to.
-    pub fn empty(stand: Stand) -> Self {
-        Self { stand, complete_since_us: None, checkpoints: Vec::new() }
-    }
-
     /// The highest applied offset of a partition; `None` when none was applied.
     pub fn offset(&self, source: u32, partition: u32) -> Option<u64> {
         let at = self.find(source, partition).ok()?;
         Some(self.checkpoints[at].offset)
     }
 
-    /// The freshness of the partition that is furthest behind; `None` when nothing was applied.
-    pub fn fresh_us(&self) -> Option<i64> {
-        self.checkpoints.iter().map(|checkpoint| checkpoint.fresh_us).min()
+    /// Puts checkpoints in, in the order of (source, partition), and the freshness that follows.
+    pub(crate) fn with_checkpoints(mut self, checkpoints: Vec<Checkpoint>) -> Self {
+        self.fresh_us = checkpoints.iter().map(|checkpoint| checkpoint.fresh_us).min();
+        self.checkpoints = checkpoints;
+        self
+    }
+
+    /// Does what a writer says of the marker.
+    pub(crate) fn mark(&mut self, marker: Marker) {
+        self.complete_since_us = match (marker, self.complete_since_us) {
+            (Marker::Begin(_), Some(there)) => Some(there),
+            (Marker::Begin(since_us), None) | (Marker::Set(since_us), _) => Some(since_us),
+            (Marker::Withdraw, _) => None,
+        };
     }
 
     /// Takes the larger of what is there and what is said, for offset and freshness apart.
@@ -147,6 +198,7 @@ impl Meta {
             }
             Err(at) => self.checkpoints.insert(at, said),
         }
+        self.fresh_us = self.checkpoints.iter().map(|there| there.fresh_us).min();
     }
 
     fn find(&self, source: u32, partition: u32) -> Result<usize, usize> {
@@ -192,18 +244,31 @@ impl Value {
 pub struct Read {
     /// `None` when the key holds nothing.
     pub value: Option<Value>,
-    /// What the store knew of the key's space at the moment of the read; shared by the keys of one
-    /// space.
+    /// The stand of the key's bucket at the moment of the read.
+    pub stand: Stand,
+    /// What the bucket knew of the key's space at the moment of the read; shared by the keys of one
+    /// space and bucket.
     pub meta: Arc<Meta>,
+}
+
+/// How much a read tells of its space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Detail {
+    /// Marker and freshness: what an answer needs. A store may leave the checkpoints out.
+    #[default]
+    Summary,
+    /// The checkpoints too.
+    Positions,
 }
 
 /// Where a writer begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     /// What to name in the appends that follow.
-    pub stand: Stand,
-    /// One for each space asked for, in that order. On a store of several buckets: the least of
-    /// them.
+    pub stands: Stands,
+    /// One for each space asked for, in that order. On a store of several buckets what all of them
+    /// have: partitions that every bucket knows, with the least offset and freshness, and the
+    /// latest marker, or none if one of them has none.
     pub metas: Vec<Meta>,
 }
 
@@ -227,31 +292,46 @@ pub enum Durability {
     Synced,
 }
 
+/// What a writer says about since when a space is complete (see [`Meta::complete_since_us`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// Since then, where nothing is said yet: the word of one who begins to apply a log.
+    Begin(i64),
+    /// Since then, whatever was said: the word of one who has filled the space.
+    Set(i64),
+    /// Nobody knows any more.
+    Withdraw,
+}
+
 /// What is written in one go. On the embedded store this is one transaction; on every store the
 /// checkpoints and markers stand only if the appends do.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// The stand from the writer's last [`Store::look`].
-    pub under: Stand,
+    /// The stands from the writer's last [`Store::look`].
+    pub under: &'a Stands,
     /// In the order in which the records of one key are to stand.
     pub appends: &'a [Append<'a>],
     /// What is applied with this batch.
     pub checkpoints: &'a [(Space, Checkpoint)],
-    /// Since when spaces are complete (see [`Meta::complete_since_us`]); `None` withdraws. The last
-    /// word stands.
-    pub markers: &'a [(Space, Option<i64>)],
+    /// Since when spaces are complete, in every bucket. The last word stands.
+    pub markers: &'a [(Space, Marker)],
+    /// After how long a value that nobody writes to may go, counted from its last append, for
+    /// spaces that the batch appends to; values of others stay. A store that never forgets may
+    /// ignore it.
+    pub expiry: &'a [(Space, Duration)],
     /// When to acknowledge.
     pub durability: Durability,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
     /// A batch that says nothing yet, to be filled by update syntax.
-    pub fn under(stand: Stand) -> Self {
+    pub fn under(stands: &'a Stands) -> Self {
         Self {
-            under: stand,
+            under: stands,
             appends: &[],
             checkpoints: &[],
             markers: &[],
+            expiry: &[],
             durability: Durability::Buffered,
         }
     }
@@ -269,7 +349,7 @@ pub struct Grown {
 /// A compaction: a new base in place of what was folded into it.
 #[derive(Clone, Copy, Debug)]
 pub struct Swap<'a> {
-    /// The epoch in the meta that was read with the value.
+    /// The epoch that was read with the value.
     pub epoch: u64,
     /// Whose value.
     pub at: At<'a>,
@@ -294,8 +374,14 @@ pub struct Stats {
 
 /// Bytes by key. See the module for what every store keeps.
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Many keys of many spaces at one moment, in the order asked.
-    fn get<'a>(&'a self, keys: &'a [At<'a>]) -> Answer<'a, Vec<Read>>;
+    /// Many keys of many spaces at one moment (on a store of several buckets: those of one bucket),
+    /// in the order asked.
+    fn read<'a>(&'a self, keys: &'a [At<'a>], detail: Detail) -> Answer<'a, Vec<Read>>;
+
+    /// [`Store::read`] with the positions.
+    fn get<'a>(&'a self, keys: &'a [At<'a>]) -> Answer<'a, Vec<Read>> {
+        self.read(keys, Detail::Positions)
+    }
 
     /// Where a writer begins, at its start and after [`StoreError::Rewound`].
     fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look>;
@@ -334,6 +420,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// How much the store holds.
     fn stats(&self) -> Answer<'_, Stats>;
+
+    /// How often checkpoints are worth what they cost, where they are not free: a writer may leave
+    /// them out of the batches between.
+    fn checkpoint_every(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Refuses what is above the bounds, before anything is written.
@@ -341,6 +433,9 @@ pub(crate) fn check_batch(batch: &Batch<'_>) -> Result<(), StoreError> {
     for append in batch.appends {
         check_len("key", append.at.key.len(), MAX_KEY_BYTES)?;
         check_len("record", append.record.len(), MAX_RECORD_BYTES)?;
+        if append.record.first() == Some(&BASE_MARK) {
+            return Err(StoreError::Marked);
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use proptest::prelude::ProptestConfig;
 
+mod corpus;
 mod exact;
 mod fixtures;
 mod harms;

@@ -3,6 +3,7 @@
 
 mod accepted;
 mod any_text;
+mod corpus;
 mod digests;
 mod expressions;
 mod refused;

@@ -12,7 +12,7 @@
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::StoreError;
-use crate::store::{Checkpoint, Meta, Space, Stand};
+use crate::store::{Checkpoint, Meta, Space};
 
 /// Bytes of one checkpoint.
 const CHECKPOINT_BYTES: usize = 24;
@@ -21,20 +21,18 @@ const CHECKPOINT_BYTES: usize = 24;
 #[derive(Debug)]
 pub(super) struct Filed {
     pub(super) number: u32,
-    /// With a stand of no meaning: that is the reader's.
     pub(super) meta: Meta,
 }
 
 impl Filed {
     /// A new space.
     pub(super) fn new(number: u32) -> Self {
-        let nowhere = Stand { epoch: 0, incarnation: 0 };
-        Self { number, meta: Meta::empty(nowhere) }
+        Self { number, meta: Meta::default() }
     }
 
-    /// What a reader at `stand` sees.
-    pub(super) fn meta(filed: Option<Self>, stand: Stand) -> Meta {
-        filed.map_or_else(|| Meta::empty(stand), |filed| Meta { stand, ..filed.meta })
+    /// What a reader sees.
+    pub(super) fn meta(filed: Option<Self>) -> Meta {
+        filed.map_or_else(Meta::default, |filed| filed.meta)
     }
 
     pub(super) fn encode(&self, space: Space) -> Vec<u8> {
@@ -74,14 +72,16 @@ fn parse(space: Space, bytes: &[u8]) -> Option<Filed> {
     let (since_us, rest) = rest.split_first_chunk()?;
     let mut filed = Filed::new(u32::from_le_bytes(*number));
     filed.meta.complete_since_us = (*marked == 1).then_some(i64::from_le_bytes(*since_us));
+    let mut checkpoints = Vec::with_capacity(rest.len() / CHECKPOINT_BYTES);
     for mut checkpoint in rest.chunks(CHECKPOINT_BYTES) {
-        filed.meta.checkpoints.push(Checkpoint {
+        checkpoints.push(Checkpoint {
             source: u32::from_le_bytes(take(&mut checkpoint)?),
             partition: u32::from_le_bytes(take(&mut checkpoint)?),
             offset: u64::from_le_bytes(take(&mut checkpoint)?),
             fresh_us: i64::from_le_bytes(take(&mut checkpoint)?),
         });
     }
+    filed.meta = filed.meta.with_checkpoints(checkpoints);
     Some(filed)
 }
 

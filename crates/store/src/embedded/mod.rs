@@ -33,8 +33,8 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 use crate::StoreError;
 use crate::engine::{Engine, InDirectory, Options, Place, Trouble};
 use crate::store::{
-    Answer, Append, At, Batch, Durability, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand,
-    Stats, Store, Swap, Value, check_batch, check_len, check_swaps, tail_after,
+    Answer, Append, At, Batch, Detail, Durability, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space,
+    Stand, Stats, Store, Swap, Value, check_batch, check_len, check_swaps, tail_after,
 };
 use meta::Filed;
 use overlay::{Entry, Overlay, Row, filed_row};
@@ -206,7 +206,7 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    fn read(&self, keys: &[At<'_>]) -> Result<Vec<Read>, StoreError> {
+    fn reads(&self, keys: &[At<'_>]) -> Result<Vec<Read>, StoreError> {
         self.view(|txn, stand, overlay| {
             let (tails, bases) = (txn.open_table(TAILS)?, txn.open_table(BASES)?);
             let filings = txn.open_table(METAS)?;
@@ -218,7 +218,7 @@ impl EmbeddedStore {
                     None => {
                         let filed = filed(&filings, at.space)?;
                         let number = filed.as_ref().map(|filed| filed.number);
-                        metas.push((at.space, number, Arc::new(Filed::meta(filed, stand))));
+                        metas.push((at.space, number, Arc::new(Filed::meta(filed))));
                         metas.len() - 1
                     }
                 };
@@ -227,7 +227,7 @@ impl EmbeddedStore {
                     Some(number) => self.value(overlay, &tails, &bases, &row(*number, at.key))?,
                     None => None,
                 };
-                reads.push(Read { value, meta: Arc::clone(meta) });
+                reads.push(Read { value, stand, meta: Arc::clone(meta) });
             }
             Ok(reads)
         })
@@ -274,9 +274,7 @@ impl EmbeddedStore {
     fn write(&self, batch: &Batch<'_>) -> Result<Vec<Grown>, StoreError> {
         check_batch(batch)?;
         self.change(batch.durability, |txn, stand, overlay, pending| {
-            if batch.under != stand {
-                return Err(StoreError::Rewound { known: batch.under, found: stand }.into());
-            }
+            batch.under.check(&[stand])?;
             let numbers = write_metas(txn, batch)?;
             let tails = txn.open_table(TAILS)?;
             let order = in_order(batch, &numbers);
@@ -443,16 +441,16 @@ impl EmbeddedStore {
 }
 
 impl Store for EmbeddedStore {
-    fn get<'a>(&'a self, keys: &'a [At<'a>]) -> Answer<'a, Vec<Read>> {
-        Box::pin(async move { self.read(keys) })
+    fn read<'a>(&'a self, keys: &'a [At<'a>], _: Detail) -> Answer<'a, Vec<Read>> {
+        Box::pin(async move { self.reads(keys) })
     }
 
     fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {
         Box::pin(async move {
             self.engine.read(|txn, stand| {
-                let meta = |space: &Space| Ok(Filed::meta(find_meta(txn, *space)?, stand));
+                let meta = |space: &Space| Ok(Filed::meta(find_meta(txn, *space)?));
                 let metas = spaces.iter().map(meta).collect::<Result<_, Trouble>>()?;
-                Ok(Look { stand, metas })
+                Ok(Look { stands: stand.into(), metas })
             })
         })
     }

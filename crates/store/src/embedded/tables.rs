@@ -97,9 +97,9 @@ pub(super) fn write_metas(
             *changed = true;
         }
     }
-    for (space, since_us) in batch.markers {
+    for (space, marker) in batch.markers {
         if let Some((filed, changed)) = touched.get_mut(space) {
-            filed.meta.complete_since_us = *since_us;
+            filed.meta.mark(*marker);
             *changed = true;
         }
     }

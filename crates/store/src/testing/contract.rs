@@ -4,8 +4,8 @@
 use super::block_on;
 use crate::StoreError;
 use crate::store::{
-    Append, At, Batch, Checkpoint, Durability, Grown, MAX_KEY_BYTES, MAX_RECORD_BYTES, Meta, Read,
-    Space, Stand, Store, Swap, Value,
+    Append, At, BASE_MARK, Batch, Checkpoint, Durability, Grown, MAX_KEY_BYTES, MAX_RECORD_BYTES,
+    Marker, Meta, Read, Space, Stand, Stands, Store, Swap, Value,
 };
 
 /// A rule and its sentence.
@@ -33,7 +33,7 @@ rules![
     freshness_is_that_of_the_slowest_partition,
     a_marker_is_set_and_withdrawn,
     a_writer_of_another_stand_is_refused_and_nothing_is_written,
-    what_is_too_large_is_refused_and_nothing_is_written,
+    what_is_out_of_bounds_is_refused_and_nothing_is_written,
     a_swap_puts_the_new_base_before_what_was_kept_and_appended_since,
     a_swap_of_other_bytes_is_refused,
     a_swap_of_another_epoch_is_refused,
@@ -74,12 +74,12 @@ fn done<T>(answer: Result<T, StoreError>) -> T {
     answer.expect("the verb succeeds")
 }
 
-fn stand(store: &dyn Store) -> Stand {
-    done(block_on(store.look(&[]))).stand
+fn stands(store: &dyn Store) -> Stands {
+    done(block_on(store.look(&[]))).stands
 }
 
 fn append(store: &dyn Store, appends: &[Append<'_>]) -> Vec<Grown> {
-    done(block_on(store.append(&Batch { appends, ..Batch::under(stand(store)) })))
+    done(block_on(store.append(&Batch { appends, ..Batch::under(&stands(store)) })))
 }
 
 fn add(store: &dyn Store, at: At<'_>, record: &[u8]) -> Grown {
@@ -87,7 +87,7 @@ fn add(store: &dyn Store, at: At<'_>, record: &[u8]) -> Grown {
 }
 
 fn say(store: &dyn Store, checkpoints: &[(Space, Checkpoint)]) {
-    done(block_on(store.append(&Batch { checkpoints, ..Batch::under(stand(store)) })));
+    done(block_on(store.append(&Batch { checkpoints, ..Batch::under(&stands(store)) })));
 }
 
 fn read(store: &dyn Store, at: At<'_>) -> Read {
@@ -103,7 +103,7 @@ fn meta(store: &dyn Store, space: [u8; 32]) -> Meta {
 }
 
 fn swap(store: &dyn Store, at: At<'_>, replaced: &Value, base: &[u8], kept: &[u8]) -> bool {
-    let epoch = stand(store).epoch;
+    let epoch = read(store, at).stand.epoch;
     done(block_on(store.swap(&[Swap { epoch, at, replaced, base, kept }])))[0]
 }
 
@@ -118,10 +118,9 @@ fn a_key_never_written_reads_as_none(store: &dyn Store) {
 }
 
 fn a_space_never_written_has_an_empty_meta(store: &dyn Store) {
-    let empty = Meta::empty(stand(store));
-    assert_eq!(meta(store, USERS), empty);
-    assert_eq!(*read(store, users(b"a")).meta, empty);
-    assert_eq!((empty.fresh_us(), empty.offset(0, 0)), (None, None));
+    assert_eq!(meta(store, USERS), Meta::default());
+    let read = read(store, users(b"a")).meta;
+    assert_eq!((read.fresh_us, read.complete_since_us, read.offset(0, 0)), (None, None, None));
 }
 
 fn records_stand_in_the_order_of_their_appending(store: &dyn Store) {
@@ -162,10 +161,14 @@ fn keys_of_any_bytes_are_apart(store: &dyn Store) {
     let keys: [&[u8]; 9] =
         [b"", b"\0", b"\0\0", b"a", b"a\0", b"a{b}", b"a}", b"\xff\xff\xff\xff\xff", &long];
     for (nth, key) in keys.iter().enumerate() {
-        add(store, users(key), &[nth as u8]);
+        add(store, users(key), &[nth as u8 + 1]);
     }
     for (nth, key) in keys.iter().enumerate() {
-        assert_eq!(value(store, users(key)), Some(Value::new(b"", &[nth as u8])), "key {key:?}");
+        assert_eq!(
+            value(store, users(key)),
+            Some(Value::new(b"", &[nth as u8 + 1])),
+            "key {key:?}"
+        );
     }
 }
 
@@ -185,7 +188,8 @@ fn a_read_returns_the_meta_of_each_key(store: &dyn Store) {
     let reads = done(block_on(store.get(&[users(b"a"), cards(b"a"), users(b"b")])));
     let offsets: Vec<_> = reads.iter().map(|read| read.meta.offset(9, 0)).collect();
     assert_eq!(offsets, [Some(5), Some(6), Some(5)]);
-    assert!(reads.iter().all(|read| read.meta.stand == stand(store)));
+    let stands = stands(store);
+    assert!(reads.iter().all(|read| stands.as_slice().contains(&read.stand)));
 }
 
 fn checkpoints_never_go_back(store: &dyn Store) {
@@ -210,13 +214,21 @@ fn checkpoints_of_partitions_and_spaces_are_apart(store: &dyn Store) {
 
 fn freshness_is_that_of_the_slowest_partition(store: &dyn Store) {
     say(store, &[(USERS.into(), checkpoint(0, 1, 300)), (USERS.into(), checkpoint(1, 9, -200))]);
-    assert_eq!(meta(store, USERS).fresh_us(), Some(-200));
+    assert_eq!(meta(store, USERS).fresh_us, Some(-200));
 }
 
 fn a_marker_is_set_and_withdrawn(store: &dyn Store) {
-    for since_us in [Some(i64::MIN), Some(17), None, Some(-1)] {
-        let markers = &[(USERS.into(), since_us)];
-        done(block_on(store.append(&Batch { markers, ..Batch::under(stand(store)) })));
+    let steps = [
+        (Marker::Begin(17), Some(17)),
+        (Marker::Begin(5), Some(17)),
+        (Marker::Set(i64::MIN), Some(i64::MIN)),
+        (Marker::Withdraw, None),
+        (Marker::Begin(-1), Some(-1)),
+        (Marker::Set(i64::MAX), Some(i64::MAX)),
+    ];
+    for (marker, since_us) in steps {
+        let markers = &[(USERS.into(), marker)];
+        done(block_on(store.append(&Batch { markers, ..Batch::under(&stands(store)) })));
         assert_eq!(meta(store, USERS).complete_since_us, since_us);
         assert_eq!(read(store, users(b"a")).meta.complete_since_us, since_us);
     }
@@ -224,33 +236,42 @@ fn a_marker_is_set_and_withdrawn(store: &dyn Store) {
 }
 
 fn a_writer_of_another_stand_is_refused_and_nothing_is_written(store: &dyn Store) {
-    let found = stand(store);
+    let stands = stands(store);
+    let found = stands.as_slice()[0];
     let strangers = [
         Stand { epoch: found.epoch ^ 1, ..found },
         Stand { incarnation: found.incarnation ^ 1, ..found },
     ];
     for known in strangers {
+        let mut under = stands.as_slice().to_vec();
+        under[0] = known;
+        let under = Stands::new(under);
         let batch = Batch {
             appends: &[Append { at: users(b"a"), record: b"x" }],
             checkpoints: &[(USERS.into(), checkpoint(0, 1, 1))],
-            markers: &[(USERS.into(), Some(1))],
-            ..Batch::under(known)
+            markers: &[(USERS.into(), Marker::Set(1))],
+            ..Batch::under(&under)
         };
         let refused = block_on(store.append(&batch));
         assert_eq!(refused, Err(StoreError::Rewound { known, found }));
     }
     assert_eq!(value(store, users(b"a")), None);
-    assert_eq!(meta(store, USERS), Meta::empty(found));
+    assert_eq!(meta(store, USERS).complete_since_us, None);
+    assert_eq!(meta(store, USERS).checkpoints, []);
     assert_eq!(done(block_on(store.spaces())), []);
 }
 
-fn what_is_too_large_is_refused_and_nothing_is_written(store: &dyn Store) {
+fn what_is_out_of_bounds_is_refused_and_nothing_is_written(store: &dyn Store) {
     let (key, record) = (vec![0; MAX_KEY_BYTES + 1], vec![0; MAX_RECORD_BYTES + 1]);
     let first = Append { at: users(b"a"), record: b"x" };
+    let stands = stands(store);
+    let marked = [first, Append { at: users(b"a"), record: &[BASE_MARK, 1] }];
+    let batch = Batch { appends: &marked, ..Batch::under(&stands) };
+    assert_eq!(block_on(store.append(&batch)), Err(StoreError::Marked));
     for bad in
         [Append { at: users(&key), record: b"x" }, Append { at: users(b"a"), record: &record }]
     {
-        let batch = Batch { appends: &[first, bad], ..Batch::under(stand(store)) };
+        let batch = Batch { appends: &[first, bad], ..Batch::under(&stands) };
         let refused = block_on(store.append(&batch));
         assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
     }
@@ -285,7 +306,7 @@ fn a_swap_of_other_bytes_is_refused(store: &dyn Store) {
 fn a_swap_of_another_epoch_is_refused(store: &dyn Store) {
     add(store, users(b"a"), b"one");
     let replaced = value(store, users(b"a")).expect("it was appended");
-    let epoch = stand(store).epoch ^ 1;
+    let epoch = read(store, users(b"a")).stand.epoch ^ 1;
     let other = Swap { epoch, at: users(b"a"), replaced: &replaced, base: b"wrong", kept: b"" };
     assert_eq!(done(block_on(store.swap(&[other]))), [false]);
     assert_eq!(value(store, users(b"a")), Some(replaced));
@@ -305,9 +326,8 @@ fn many_swaps_are_judged_one_by_one(store: &dyn Store) {
         add(store, users(key), key);
     }
     let (mine, stale) = (keys.map(|key| Value::new(b"", key)), Value::new(b"", b"stale"));
-    let epoch = stand(store).epoch;
     let swaps = [(0, &mine[0]), (1, &stale), (2, &mine[2])].map(|(nth, replaced)| Swap {
-        epoch,
+        epoch: read(store, users(keys[nth])).stand.epoch,
         at: users(keys[nth]),
         replaced,
         base: b"new",
@@ -339,7 +359,8 @@ fn a_dropped_space_is_gone_and_may_begin_again(store: &dyn Store) {
     done(block_on(store.drop_space(USERS.into())));
     done(block_on(store.drop_space(USERS.into())));
     assert_eq!(value(store, users(b"a")), None);
-    assert_eq!(meta(store, USERS), Meta::empty(stand(store)));
+    assert_eq!(meta(store, USERS).complete_since_us, None);
+    assert_eq!(meta(store, USERS).checkpoints, []);
     assert_eq!(done(block_on(store.spaces())), [Space::from(CARDS)]);
     assert_eq!(add(store, users(b"a"), b"new"), Grown { base_len: 0, tail_len: 3 });
     assert_eq!(value(store, users(b"a")), Some(Value::new(b"", b"new")));
@@ -381,7 +402,8 @@ fn a_sync_changes_nothing_that_is_seen(store: &dyn Store) {
     add(store, users(b"a"), b"two");
     let appends = &[Append { at: users(b"a"), record: b"three" }];
     let synced = Durability::Synced;
-    let batch = Batch { appends, durability: synced, ..Batch::under(stand(store)) };
+    let stands = stands(store);
+    let batch = Batch { appends, durability: synced, ..Batch::under(&stands) };
     done(block_on(store.append(&batch)));
     assert_eq!(value(store, users(b"a")), Some(Value::new(b"", b"onetwothree")));
 }
@@ -398,13 +420,13 @@ fn stats_count_the_keys(store: &dyn Store) {
 /// batches.
 fn readers_never_see_a_value_older_than_its_checkpoint(store: &dyn Store) {
     const BATCHES: u64 = 300;
-    let under = stand(store);
+    let under = stands(store);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for batch in 1..=BATCHES {
                 let appends = [users(b"a"), users(b"b")].map(|at| Append { at, record: b"." });
                 let checkpoints = &[(USERS.into(), checkpoint(0, batch, 0))];
-                let batch = Batch { appends: &appends, checkpoints, ..Batch::under(under) };
+                let batch = Batch { appends: &appends, checkpoints, ..Batch::under(&under) };
                 done(block_on(store.append(&batch)));
             }
         });

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::StoreError;
-use crate::store::{Answer, At, Batch, Grown, Look, Read, Space, Stats, Store, Swap};
+use crate::store::{Answer, At, Batch, Detail, Grown, Look, Read, Space, Stats, Store, Swap};
 
 /// A verb of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
-    /// [`Store::get`].
+    /// [`Store::read`].
     Get,
     /// [`Store::look`].
     Look,
@@ -94,8 +95,8 @@ impl<S: Store> FaultyStore<S> {
 }
 
 impl<S: Store> Store for FaultyStore<S> {
-    fn get<'a>(&'a self, keys: &'a [At<'a>]) -> Answer<'a, Vec<Read>> {
-        self.play(Verb::Get, self.inner.get(keys))
+    fn read<'a>(&'a self, keys: &'a [At<'a>], detail: Detail) -> Answer<'a, Vec<Read>> {
+        self.play(Verb::Get, self.inner.read(keys, detail))
     }
 
     fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {
@@ -133,5 +134,9 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn stats(&self) -> Answer<'_, Stats> {
         self.play(Verb::Stats, self.inner.stats())
+    }
+
+    fn checkpoint_every(&self) -> Duration {
+        self.inner.checkpoint_every()
     }
 }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use trueup_store::testing::block_on;
 use trueup_store::{
-    Append, At, Batch, Checkpoint, DeadLetter, Durability, EmbeddedStore, Log, Lot, Options, Space,
-    Store, Swap, Value,
+    Append, At, Batch, Checkpoint, DeadLetter, Durability, EmbeddedStore, Log, Lot, Marker,
+    Options, Space, Store, Swap, Value,
 };
 
 /// All versions that are opened, the present one last.
@@ -34,26 +34,26 @@ fn at(nth: u8, key: &[u8]) -> At<'_> {
 }
 
 fn append(store: &EmbeddedStore, offset: u64, appends: &[(u8, &[u8], &[u8])]) {
-    let under = block_on(store.look(&[])).expect("it answers").stand;
+    let under = block_on(store.look(&[])).expect("it answers").stands;
     let appends: Vec<Append<'_>> =
         appends.iter().map(|(nth, key, record)| Append { at: at(*nth, key), record }).collect();
     let said = Checkpoint { source: 1, partition: 2, offset, fresh_us: 1_000 + offset as i64 };
     let checkpoints = [(space(1), said)];
-    let markers = [(space(1), Some(-5))];
+    let markers = [(space(1), Marker::Set(-5))];
     let durability = Durability::Synced;
     let batch = Batch {
         appends: &appends,
         checkpoints: &checkpoints,
         markers: &markers,
         durability,
-        ..Batch::under(under)
+        ..Batch::under(&under)
     };
     block_on(store.append(&batch)).expect("it appends");
 }
 
 fn swap(store: &EmbeddedStore, nth: u8, key: &[u8], base: &[u8]) {
     let read = block_on(store.get(&[at(nth, key)])).expect("it answers").remove(0);
-    let (epoch, replaced) = (read.meta.stand.epoch, read.value.expect("it was appended to"));
+    let (epoch, replaced) = (read.stand.epoch, read.value.expect("it was appended to"));
     let swap = Swap { epoch, at: at(nth, key), replaced: &replaced, base, kept: b"" };
     assert_eq!(block_on(store.swap(&[swap])).expect("it swaps"), [true]);
 }

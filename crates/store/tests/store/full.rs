@@ -24,7 +24,7 @@ fn a_full_disk_acknowledges_nothing_reads_go_on_and_writes_resume_when_there_is_
     let disk = Disk::default();
     let store = open_on(&disk).expect("there is room");
     apply(&store, 0).and_then(|()| block_on(store.sync())).expect("there is room");
-    let before = block_on(store.look(&[])).expect("it answers").stand;
+    let before = block_on(store.look(&[])).expect("it answers").stands;
     disk.set_room(Some(disk.taken() + (2 << 20)));
 
     let (failed_at, error) = fill(&store, 1);
@@ -41,7 +41,7 @@ fn a_full_disk_acknowledges_nothing_reads_go_on_and_writes_resume_when_there_is_
     }
 
     disk.set_room(None);
-    let refused = block_on(store.append(&Batch::under(before)));
+    let refused = block_on(store.append(&Batch::under(&before)));
     assert!(
         matches!(refused, Err(StoreError::Rewound { .. })),
         "a writer that does not know that buffered writes went: {refused:?}"

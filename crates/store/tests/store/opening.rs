@@ -13,13 +13,13 @@ fn a_store_that_was_closed_opens_with_everything_in_it_and_a_new_incarnation() {
     let open = || EmbeddedStore::open(dir.path(), Options::STATE).expect("it opens");
     let store = open();
     (0..100).for_each(|offset| apply(&store, offset).expect("it appends"));
-    let before = block_on(store.look(&[])).expect("it answers").stand;
+    let before = block_on(store.look(&[])).expect("it answers").stands;
     drop(store);
     let store = open();
-    let after = block_on(store.look(&[])).expect("it answers").stand;
+    let after = block_on(store.look(&[])).expect("it answers").stands;
     assert_eq!(assert_state_agrees_with_checkpoint(&store), 100);
-    assert_eq!(after.epoch, before.epoch);
-    assert_ne!(after.incarnation, before.incarnation);
+    assert_eq!(after.as_slice()[0].epoch, before.as_slice()[0].epoch);
+    assert_ne!(after.as_slice()[0].incarnation, before.as_slice()[0].incarnation);
 }
 
 #[test]

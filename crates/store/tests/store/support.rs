@@ -21,12 +21,12 @@ pub(crate) fn append(
     record: &str,
     offset: u64,
 ) -> Result<(), StoreError> {
-    let under = block_on(store.look(&[]))?.stand;
+    let under = block_on(store.look(&[]))?.stands;
     let checkpoint = Checkpoint { source: 0, partition: 0, offset, fresh_us: 0 };
     let batch = Batch {
         appends: &[Append { at: at(key), record: record.as_bytes() }],
         checkpoints: &[(Space::from(SPACE), checkpoint)],
-        ..Batch::under(under)
+        ..Batch::under(&under)
     };
     block_on(store.append(&batch)).map(drop)
 }
@@ -62,7 +62,7 @@ pub(crate) fn compact(store: &dyn Store, offset: u64) -> Result<(), StoreError> 
     let (folded, kept) =
         replaced.tail().split_at(replaced.tail().len().saturating_sub(record_of(offset).len()));
     let base = [replaced.base(), folded].concat();
-    let epoch = read.meta.stand.epoch;
+    let epoch = read.stand.epoch;
     let swap = Swap { epoch, at: at(&key), replaced: &replaced, base: &base, kept };
     block_on(store.swap(&[swap])).map(drop)
 }

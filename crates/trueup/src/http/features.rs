@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use trueup_core::{Micros, Value};
 use trueup_sql::View;
 use trueup_sql::decode::Cell;
+use trueup_store::Detail;
 
 /// Bytes of the largest call.
 pub const MAX_FEATURES_BYTES: usize = 4 << 20;
@@ -79,11 +80,14 @@ async fn answer(
     }
     let outputs = outputs(view, body.columns.as_deref())?;
     let part = &app.catalog().streams()[view.stream];
-    let asked = asked(part, view, &body, app.serving.clock.now())?;
+    let mut asked = asked(part, view, &body, app.serving.clock.now())?;
+    let explain = body.explain.unwrap_or(false);
+    if explain {
+        asked.detail = Detail::Positions;
+    }
     let parse = began.elapsed();
     let deadline = began + Duration::from_millis(deadline_ms);
     let answered = app.serving.answer(view, outputs, &asked, deadline).await;
-    let explain = body.explain.unwrap_or(false);
     let reply = Reply { app, view, asked: &asked, answered: &answered, explain, parse };
     let (text, encode) = write_reply(&reply);
     let stages = [

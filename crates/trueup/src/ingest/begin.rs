@@ -7,7 +7,7 @@
 
 use super::IngestError;
 use crate::catalog::{Catalog, StreamPart};
-use trueup_store::{Checkpoint, Log, Look, Lot, Meta, Space, Stand, StreamInfo};
+use trueup_store::{Checkpoint, Log, Look, Lot, Meta, Space, Stands, StreamInfo};
 
 /// The partition that a local log's records are of: it has but one.
 pub(super) const PARTITION: u32 = 0;
@@ -26,7 +26,7 @@ pub enum NewBeginning {
 /// Where the worker of one stream stands.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
-    pub(super) stand: Stand,
+    pub(super) stands: Stands,
     /// The number of this log among the sources of positions.
     pub(super) source: u32,
     /// The offset of the next record to read.
@@ -66,7 +66,7 @@ pub(super) fn begin(
 ) -> Result<Standing, IngestError> {
     let source = source_of(info.birth);
     let mut standing = Standing {
-        stand: look.stand,
+        stands: look.stands.clone(),
         source,
         next: info.end,
         applied: Vec::with_capacity(part.groups.len()),

@@ -65,7 +65,7 @@ async fn compact_some(
                 Counts::add(&counts.id_conflicts, done.met.conflicts);
                 Counts::add(&counts.late, done.met.late);
                 Counts::add(&counts.keys_cut, u64::from(done.cut));
-                folded.push((*at, value, read.meta.stand.epoch, done.base));
+                folded.push((*at, value, read.stand.epoch, done.base));
             }
             // The damage stays where it is, so that reads of this key say UNKNOWN.
             Err(error) => {

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
 use trueup_sql::decode::DecodeError;
-use trueup_store::{Batch, DeadLetter, Durability, Log, LogRecord, Store, StoreError};
+use trueup_store::{Batch, DeadLetter, Durability, Log, LogRecord, Marker, Store, StoreError};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
 /// some milliseconds only.
@@ -353,13 +353,14 @@ impl Work {
         let part = self.part();
         let appends = prepared.appends(catalog);
         let checkpoints = standing.checkpoints(catalog, part, end, fresh_us);
-        let marker = |&(group, since): &(usize, i64)| (catalog.space(group), Some(since));
+        let marker = |&(group, since): &(usize, i64)| (catalog.space(group), Marker::Begin(since));
         let markers: Vec<_> = standing.markers.iter().map(marker).collect();
         let batch = Batch {
-            under: standing.stand,
+            under: &standing.stands,
             appends: &appends,
             checkpoints: &checkpoints,
             markers: &markers,
+            expiry: &[],
             durability: Durability::Buffered,
         };
         crate::fault::point("before-checkpoint");

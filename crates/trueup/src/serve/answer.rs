@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trueup_core::Value;
 use trueup_sql::{Output, View, array_of, value_at};
-use trueup_store::{At, Meta, Read, Store};
+use trueup_store::{At, Detail, Meta, Read, Store};
 
 /// Answers requests; shared by all connections.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ impl Serving {
                 false => keys(lookup, request, &asking),
             })
             .collect();
-        let (reads, places, store) = self.read(view, &asks, deadline).await;
+        let (reads, places, store) = self.read(view, &asks, request.detail, deadline).await;
         let stale_before_us = self.clock.now().back(self.max_staleness_us).0;
         let found = view.lookups.iter().zip(&asks).enumerate().map(|(number, (lookup, asks))| {
             let lens = Lens {
@@ -142,6 +142,7 @@ impl Serving {
         &self,
         view: &View,
         asks: &[Vec<KeyAsk>],
+        detail: Detail,
         deadline: Instant,
     ) -> (Result<Vec<Read>, String>, Vec<Vec<Option<usize>>>, Duration) {
         let mut ats = Vec::new();
@@ -164,7 +165,7 @@ impl Serving {
         if ats.is_empty() {
             return (Ok(Vec::new()), places, Duration::ZERO);
         }
-        let read = tokio::time::timeout_at(deadline.into(), self.store.get(&ats)).await;
+        let read = tokio::time::timeout_at(deadline.into(), self.store.read(&ats, detail)).await;
         let reads = match read {
             Ok(Ok(reads)) => Ok(reads),
             Ok(Err(error)) => Err(error.to_string()),

@@ -148,11 +148,11 @@ impl Lens<'_> {
         let group = self.catalog.group(self.lookup.group);
         let unknown = |why: String| FoundRow {
             source: Source::Store,
-            fresh_us: read.meta.fresh_us(),
+            fresh_us: read.meta.fresh_us,
             meta: Some(Arc::clone(&read.meta)),
             ..self.row(Err(why), false)
         };
-        let (Some(fresh_us), Some(since_us)) = (read.meta.fresh_us(), read.meta.complete_since_us)
+        let (Some(fresh_us), Some(since_us)) = (read.meta.fresh_us, read.meta.complete_since_us)
         else {
             return unknown(no_pipeline(group));
         };

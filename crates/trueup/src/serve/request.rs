@@ -6,6 +6,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use std::sync::Arc;
 use trueup_core::Micros;
 use trueup_sql::decode::{BadEvent, DecodeError, Fault};
+use trueup_store::Detail;
 
 /// How the rows of a request are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Request {
     pub at: Vec<i64>,
     /// Which rows had no event time of their own and got the server's clock.
     pub clocked: Vec<bool>,
+    /// Whether the answer is to say at which positions of the log it stands.
+    pub detail: Detail,
 }
 
 /// Why a request cannot be answered: one row of it, with the column and the remedy.
@@ -59,7 +62,7 @@ impl Request {
             false => decoded.batch,
             true => with_times(&decoded.batch, time, &at).map_err(BadRequest::Decode)?,
         };
-        Ok(Request { mode: Mode::Rows, rows, at, clocked })
+        Ok(Request { mode: Mode::Rows, rows, at, clocked, detail: Detail::Summary })
     }
 
     /// Keys, each one JSON object of key columns and values; `given` names the columns of each.
@@ -79,7 +82,8 @@ impl Request {
         short_keys(part, &decoded.batch)?;
         let count = decoded.batch.num_rows();
         let (at, clocked) = (vec![at.0; count], vec![false; count]);
-        Ok(Request { mode: Mode::Lookup(given), rows: decoded.batch, at, clocked })
+        let mode = Mode::Lookup(given);
+        Ok(Request { mode, rows: decoded.batch, at, clocked, detail: Detail::Summary })
     }
 
     /// Whether row `row` gives a value for this column of the stream.

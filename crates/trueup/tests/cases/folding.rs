@@ -11,7 +11,7 @@ use trueup_core::testing::Dice;
 use trueup_core::{Keep, Position, Stored, fold};
 use trueup_store::testing::block_on;
 use trueup_store::{
-    Answer, Append, At, Batch, Checkpoint, MemoryStore, Space, Store, StoreError, Swap,
+    Answer, Append, At, Batch, Checkpoint, Marker, MemoryStore, Space, Store, StoreError, Swap,
 };
 
 /// Random orders that are tried of each case, besides the one from last to first.
@@ -34,7 +34,7 @@ impl<'a, S: Store + 'static> Filling<'a, S> {
     pub(crate) fn new(case: &'a Case, store: S) -> Filling<'a, S> {
         let filling = Filling { case, store: Arc::new(store) };
         let spaces: Vec<Space> = filling.spaces().collect();
-        let markers: Vec<_> = spaces.iter().map(|&space| (space, Some(i64::MIN))).collect();
+        let markers: Vec<_> = spaces.iter().map(|&space| (space, Marker::Set(i64::MIN))).collect();
         let checkpoint = Checkpoint { source: 1, partition: 0, offset: 0, fresh_us: 0 };
         let checkpoints: Vec<_> = spaces.iter().map(|&space| (space, checkpoint)).collect();
         filling.write(&[], &markers, &checkpoints);
@@ -49,16 +49,16 @@ impl<'a, S: Store + 'static> Filling<'a, S> {
     fn write(
         &self,
         appends: &[Append<'_>],
-        markers: &[(Space, Option<i64>)],
+        markers: &[(Space, Marker)],
         checkpoints: &[(Space, Checkpoint)],
     ) {
         insist(|| {
-            let stand = block_on(self.store.look(&[]))?.stand;
+            let stands = block_on(self.store.look(&[]))?.stands;
             block_on(self.store.append(&Batch {
                 appends,
                 markers,
                 checkpoints,
-                ..Batch::under(stand)
+                ..Batch::under(&stands)
             }))
         });
     }
@@ -81,7 +81,7 @@ impl<'a, S: Store + 'static> Filling<'a, S> {
                 let stored = Stored { base, tail: value.tail() };
                 let folded = fold(plan, &record.key, stored, &self.case.catalog.limits).unwrap();
                 block_on(self.store.swap(&[Swap {
-                    epoch: read.meta.stand.epoch,
+                    epoch: read.stand.epoch,
                     at: at(record),
                     replaced: &value,
                     base: &folded.base,
@@ -193,7 +193,7 @@ fn restored<'a>(
         to.append([record]);
         let read = block_on(to.store.get(&[at])).unwrap().remove(0);
         let swap = Swap {
-            epoch: read.meta.stand.epoch,
+            epoch: read.stand.epoch,
             at,
             replaced: &read.value.unwrap(),
             base: old.base(),

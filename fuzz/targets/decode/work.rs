@@ -1,9 +1,6 @@
 //! Any bytes as rows of JSON or CSV: every row is kept or bad, and none is lost.
 //!
 //! The first byte chooses the way in and what bare numbers in times mean; the rest are the rows.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use std::sync::{Arc, LazyLock};
 use trueup_sql::decode::{Decoded, Decoder};
 use trueup_sql::{EpochUnit, SourceFile, Stream, compile};
@@ -37,7 +34,8 @@ impl std::io::Read for Slow<'_> {
     }
 }
 
-fuzz_target!(|bytes: &[u8]| {
+/// One input.
+pub(super) fn run(bytes: &[u8]) {
     let Some((&mode, rows)) = bytes.split_first() else { return };
     let units = [None, Some(EpochUnit::Seconds), Some(EpochUnit::Millis), Some(EpochUnit::Micros)];
     let stream = Stream { epoch_unit: units[usize::from(mode >> 2) % 4], ..STREAM.clone() };
@@ -66,7 +64,7 @@ fuzz_target!(|bytes: &[u8]| {
             check(&decoder.json_rows(&[rows]).expect("no input makes this fail"));
         }
     }
-});
+}
 
 fn check(decoded: &Decoded) {
     assert_eq!(decoded.batch.num_rows(), decoded.kept.len());

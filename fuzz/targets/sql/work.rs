@@ -2,15 +2,13 @@
 //!
 //! The compiler catches a panic of its own and says that it is a mistake in Trueup; libFuzzer's
 //! hook stops at the panic itself, so that it is found here all the same.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use trueup_sql::{SourceFile, compile};
 
 /// Streams for texts that declare none: those of the crate's own tests.
-const STREAMS: &str = include_str!("../../crates/sql/tests/it/streams.sql");
+const STREAMS: &str = include_str!("../../../crates/sql/tests/it/streams.sql");
 
-fuzz_target!(|bytes: &[u8]| {
+/// One input.
+pub(super) fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut files = vec![SourceFile { name: "v.sql".into(), text: text.to_string() }];
     if !text.contains("CREATE TABLE") {
@@ -21,4 +19,4 @@ fuzz_target!(|bytes: &[u8]| {
         let message = errors.to_string();
         assert!(!message.contains("a mistake in Trueup"), "{message}");
     }
-});
+}
