@@ -1,0 +1,4 @@
+//! The store in Redis, on real servers.
+
+mod contract;
+mod support;
