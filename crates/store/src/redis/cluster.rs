@@ -3,7 +3,7 @@
 use redis::{Value, from_redis_value};
 use tokio::time::timeout;
 
-use super::greeting::field;
+use super::greeting::{self, field};
 use super::link::{Dial, down};
 use super::name::slot_of;
 use super::url::Place;
@@ -16,12 +16,17 @@ pub(super) struct View {
     /// Whether it serves: a node cut off from the others says no.
     pub(super) serves: bool,
     /// Rises with each failover.
-    pub(super) epoch: u64,
+    epoch: u64,
     /// First slot, last slot, and the primary.
     ranges: Vec<(u16, u16, Place)>,
 }
 
 impl View {
+    /// Of two views the higher one is to be believed.
+    pub(super) fn rank(&self) -> (bool, u64) {
+        (self.serves, self.epoch)
+    }
+
     /// The owner of each bucket; `None` when one has none.
     pub(super) fn owners(&self) -> Option<Vec<Place>> {
         (0..BUCKETS).map(|bucket| self.owner(slot_of(bucket))).collect()
@@ -37,6 +42,9 @@ impl View {
 pub(super) async fn ask(dial: &Dial, place: &Place) -> Result<View, StoreError> {
     let asked = timeout(dial.options.connect_timeout, dial.ask_cluster(place)).await;
     let (info, slots) = asked.unwrap_or_else(|_| Err(down(place, "no answer in time")))?;
+    if matches!(info, Value::ServerError(_)) {
+        return Err(greeting::unfit(place, "it is not part of a cluster", "Write redis:// there."));
+    }
     let info: String = from_redis_value(info).map_err(|error| down(place, error))?;
     let Value::Array(ranges) = slots else { return Err(down(place, "it tells no slots")) };
     let epoch = field(&info, "cluster_current_epoch").and_then(|epoch| epoch.parse().ok());

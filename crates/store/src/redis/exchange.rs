@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, ServerError, Value, cmd};
+use tokio::time::timeout_at;
 
 use super::cluster::redirect;
 use super::futures::join_all;
@@ -114,7 +115,8 @@ impl Router {
         let mut whole = vec![false; orders.len()];
         let mut left = Left { pending: (0..orders.len()).collect(), ..Left::default() };
         for _ in 0..ROUNDS {
-            let shares = self.shares(orders, &left, plan).await?;
+            let shares = timeout_at(plan.until.into(), self.shares(orders, &left, plan)).await;
+            let shares = shares.unwrap_or_else(|_| Err(self.late("no connection in time")))?;
             if shares.is_empty() {
                 return Ok(replies.into_iter().flatten().collect());
             }
@@ -148,8 +150,11 @@ impl Router {
             }
             left.pending.sort_unstable();
         }
-        let detail = format!("{}: a bucket is on its way for too long", self.dial.target);
-        Err(StoreError::Unavailable { detail })
+        Err(self.late("a bucket is on its way for too long"))
+    }
+
+    fn late(&self, what: &str) -> StoreError {
+        StoreError::Unavailable { detail: format!("{}: {what}", self.dial.target) }
     }
 
     /// Who gets what next. Order within a bucket is kept, since its commands share a connection.

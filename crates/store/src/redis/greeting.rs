@@ -9,15 +9,10 @@ use crate::StoreError;
 
 /// The oldest version that is tested.
 const OLDEST: (u32, u32) = (6, 2);
+const POLICY: &str = "maxmemory_policy";
 
-/// What matters of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Greeting {
-    /// The policy on a full memory may take keys away.
-    pub(super) evicts: bool,
-}
-
-/// Looks at the replies to `INFO`, `CLUSTER MYID` and the loading of scripts.
+/// Looks at the replies to `INFO`, `CLUSTER MYID` and the loading of scripts. Says whether the server
+/// may evict keys.
 ///
 /// # Errors
 /// [`StoreError::Unfit`] with the remedy, or [`StoreError::Unavailable`] if it may pass.
@@ -26,13 +21,13 @@ pub(super) fn check(
     place: &Place,
     shape: &Shape,
     options: &RedisOptions,
-) -> Result<Greeting, StoreError> {
+) -> Result<bool, StoreError> {
     for (nth, reply) in replies.iter().enumerate() {
         // Without a cluster there is no id; that is seen below.
         if let (Value::ServerError(error), false) = (reply, nth == 1) {
             return Err(match error.code() {
                 "NOPERM" => denied(place),
-                "NOAUTH" => unfit(place, "it wants a password", "Name user and password."),
+                "NOAUTH" => locked(place),
                 code => down(place, format!("it answers {code} to a greeting")),
             });
         }
@@ -46,13 +41,18 @@ pub(super) fn check(
     }
     check_version(&info, place)?;
     check_shape(&info, place, shape)?;
-    let policy = field(&info, "maxmemory_policy").unwrap_or("noeviction");
-    let evicts = policy != "noeviction";
+    let evicts = evicts(&info);
     if evicts && !options.allow_eviction {
+        let policy = field(&info, POLICY).unwrap_or_default();
         let what = format!("its maxmemory-policy is {policy}, so it may take state away unasked");
         return Err(unfit(place, &what, "Run CONFIG SET maxmemory-policy noeviction there."));
     }
-    Ok(Greeting { evicts })
+    Ok(evicts)
+}
+
+/// Whether a server may take keys away, by its `INFO`.
+pub(super) fn evicts(info: &str) -> bool {
+    field(info, POLICY).is_some_and(|policy| policy != "noeviction")
 }
 
 fn check_version(info: &str, place: &Place) -> Result<(), StoreError> {
@@ -70,10 +70,10 @@ fn check_shape(info: &str, place: &Place, shape: &Shape) -> Result<(), StoreErro
     let clustered = field(info, "cluster_enabled") == Some("1");
     match (shape, clustered) {
         (Shape::Cluster, false) => {
-            Err(unfit(place, "it is not part of a cluster", "Write redis:// in the store's URL."))
+            Err(unfit(place, "it is not part of a cluster", "Write redis:// there."))
         }
         (Shape::Single | Shape::Sentinel { .. }, true) => {
-            Err(unfit(place, "it is part of a cluster", "Write redis-cluster:// in the URL."))
+            Err(unfit(place, "it is part of a cluster", "Write redis-cluster:// there."))
         }
         _ => Ok(()),
     }
@@ -87,7 +87,16 @@ pub(super) fn denied(place: &Place) -> StoreError {
     )
 }
 
-fn unfit(place: &Place, detail: &str, remedy: &'static str) -> StoreError {
+/// The error of a server that does not know our user and password.
+pub(super) fn locked(place: &Place) -> StoreError {
+    unfit(
+        place,
+        "it does not let us in",
+        "Check user and password; without a user the server's default one is meant.",
+    )
+}
+
+pub(super) fn unfit(place: &Place, detail: &str, remedy: &'static str) -> StoreError {
     StoreError::Unfit { place: place.to_string(), detail: detail.to_owned(), remedy }
 }
 

@@ -12,7 +12,7 @@ use redis::{
 use tokio::time::timeout;
 
 use super::counts::Counts;
-use super::greeting::{self, Greeting};
+use super::greeting;
 use super::options::RedisOptions;
 use super::script::Script;
 use super::url::{Place, Target};
@@ -33,7 +33,8 @@ pub(super) struct Dial {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) generation: u64,
-    pub(super) greeting: Greeting,
+    /// Its policy on a full memory may take keys away.
+    pub(super) evicts: bool,
     place: Place,
     connection: MultiplexedConnection,
     retired: AtomicBool,
@@ -109,10 +110,10 @@ impl Dial {
         }
         let replies = connection.send_packed_commands(&hello, 0, hello.len()).await;
         let replies = replies.map_err(|error| refused(place, &error))?;
-        let greeting = greeting::check(&replies, place, &self.target.shape, &self.options)?;
+        let evicts = greeting::check(&replies, place, &self.target.shape, &self.options)?;
         Ok(Link {
             generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
-            greeting,
+            evicts,
             place: place.clone(),
             connection,
             retired: AtomicBool::new(false),
@@ -176,11 +177,7 @@ fn login(user: Option<&String>, password: Option<&String>) -> RedisConnectionInf
 fn refused(place: &Place, error: &RedisError) -> StoreError {
     let code = error.code().unwrap_or_default();
     if error.kind() == ErrorKind::AuthenticationFailed || ["WRONGPASS", "NOAUTH"].contains(&code) {
-        return StoreError::Unfit {
-            place: place.to_string(),
-            detail: "it does not let us in".to_owned(),
-            remedy: "Check user and password; without a user the server's default one is meant.",
-        };
+        return greeting::locked(place);
     }
     down(place, error)
 }

@@ -177,6 +177,18 @@ impl RedisStore {
         self.inner.counts().read()
     }
 
+    /// The bucket of a key.
+    #[cfg(feature = "testing")]
+    pub fn bucket(&self, at: At<'_>) -> usize {
+        name::bucket_of(at)
+    }
+
+    /// A bucket's slot in a cluster.
+    #[cfg(feature = "testing")]
+    pub fn slot(bucket: usize) -> u16 {
+        name::slot_of(bucket)
+    }
+
     fn run<'a, T: Send + 'a>(
         &'a self,
         verb: impl Future<Output = Result<T, StoreError>> + Send + 'a,

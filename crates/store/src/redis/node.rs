@@ -2,6 +2,7 @@
 //! does not stand before an answer.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(super) struct Node {
     /// One opens at a time; the others wait for it.
     opening: [tokio::sync::Mutex<()>; 2],
     pause: Mutex<Pause>,
+    /// Its policy on a full memory may take keys away.
+    evicts: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +52,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Node {
     pub(super) fn new(place: Place) -> Self {
         let pause = Mutex::new(Pause { wait: FIRST_WAIT, until: None });
-        Self { place, lanes: Default::default(), opening: Default::default(), pause }
+        Self {
+            place,
+            lanes: Default::default(),
+            opening: Default::default(),
+            pause,
+            evicts: AtomicBool::new(false),
+        }
     }
 
     /// The open connection, if there is one.
@@ -88,6 +97,7 @@ impl Node {
         match dial.link(&self.place).await {
             Ok(link) => {
                 let link = Arc::new(link);
+                self.set_evicts(link.evicts);
                 *lock(&self.pause) = Pause { wait: FIRST_WAIT, until: None };
                 *lock(&self.lanes[lane as usize]) = Some(Arc::clone(&link));
                 Ok(link)
@@ -99,6 +109,15 @@ impl Node {
                 Err(error)
             }
         }
+    }
+
+    /// Whether it may take keys away, as last seen.
+    pub(super) fn evicts(&self) -> bool {
+        self.evicts.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_evicts(&self, evicts: bool) {
+        self.evicts.store(evicts, Ordering::Relaxed);
     }
 
     /// Closes both connections: they lead to a server that is no longer what it was.

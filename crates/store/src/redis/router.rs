@@ -155,11 +155,22 @@ impl Router {
         places.sort();
         places.dedup();
         let asked = places.iter().map(|place| cluster::ask(&self.dial, place));
-        let answers: Vec<cluster::View> =
-            join_all(asked).await.into_iter().filter_map(Result::ok).collect();
-        let newest = answers.into_iter().max_by_key(|view| (view.serves, view.epoch));
-        let view = newest.ok_or_else(|| StoreError::Unavailable {
-            detail: format!("{}: no node answers", self.dial.target),
+        let (mut newest, mut failed): (Option<cluster::View>, Option<StoreError>) = (None, None);
+        for answer in join_all(asked).await {
+            match answer {
+                Ok(view) if newest.as_ref().is_none_or(|best| best.rank() < view.rank()) => {
+                    newest = Some(view);
+                }
+                Ok(_) => {}
+                // What will not mend itself is worth more to the reader than what may.
+                Err(error @ StoreError::Unfit { .. }) => failed = Some(error),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        let view = newest.ok_or_else(|| {
+            failed.unwrap_or_else(|| StoreError::Unavailable { detail: "no node".to_owned() })
         })?;
         if !view.serves {
             let detail = format!("{}: the cluster does not serve", self.dial.target);
@@ -181,9 +192,7 @@ impl Router {
 
     /// Whether the owner of a bucket is one that may take keys away.
     pub(super) fn evicts(&self, bucket: usize) -> bool {
-        let map = self.map();
-        let link = map.owners.get(bucket).and_then(|node| node.live(Lane::Reads));
-        link.is_some_and(|link| link.greeting.evicts)
+        self.map().owners.get(bucket).is_some_and(|node| node.evicts())
     }
 
     /// The bucket is on its way to another node: its keys are on two.

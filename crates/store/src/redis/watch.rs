@@ -9,7 +9,7 @@ use redis::{Pipeline, Value, from_redis_value};
 
 use super::Inner;
 use super::cluster::moving;
-use super::greeting::field;
+use super::greeting::{evicts, field};
 use super::node::{Lane, Node};
 use super::script::sha1_hex;
 use super::url::Shape;
@@ -55,6 +55,7 @@ impl Inner {
                 drop(self.router.find_again().await);
                 continue;
             }
+            node.set_evicts(evicts(&info));
             let now = field(&info, "evicted_keys").and_then(|n| n.parse().ok()).unwrap_or(0);
             let before = evicted.insert(node.place.clone(), now).unwrap_or(now);
             self.counts().evicted.add(now.saturating_sub(before));
