@@ -91,6 +91,15 @@ pub enum StoreError {
     },
     /// A record begins with the byte that marks a base. Nothing was written.
     Marked,
+    /// A server, or what it was set up as, will not do. Nothing was written.
+    Unfit {
+        /// The server, setting or file.
+        place: String,
+        /// What will not do.
+        detail: String,
+        /// What to change, as one sentence.
+        remedy: &'static str,
+    },
     /// The store did not answer. A write may or may not have been applied.
     Unavailable {
         /// What failed.
@@ -155,6 +164,7 @@ impl StoreError {
             Self::Busy { .. } => (Fault::Machine, true, "Wait a little and send again."),
             Self::TooLarge { .. } => (Fault::Caller, false, "Send less in one piece."),
             Self::Marked => (Fault::Caller, false, "Give records a length that is not 0 first."),
+            Self::Unfit { remedy, .. } => (Fault::Operator, false, *remedy),
             Self::Unavailable { .. } => {
                 (Fault::Machine, true, "Send again: what was applied already counts once.")
             }
@@ -190,6 +200,7 @@ impl fmt::Display for StoreError {
                 write!(f, "A {what} of {len} bytes is above the bound of {limit}.")?;
             }
             Self::Marked => write!(f, "A record begins with byte 0, which marks a base.")?,
+            Self::Unfit { place, detail, .. } => write!(f, "{place}: {detail}.")?,
             Self::Unavailable { detail } => write!(f, "The store did not answer: {detail}.")?,
         }
         write!(f, " {}", self.advice().remedy)

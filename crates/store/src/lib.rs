@@ -6,7 +6,7 @@
 //! never computes, so every store gives the same answer.
 //!
 //! It is not a cache (what is not there is not fetched from elsewhere), has no clock (times are the
-//! caller's) and expires nothing by itself.
+//! caller's), and expires nothing that it was not told to.
 //!
 //! ```
 //! use trueup_store::testing::block_on;
@@ -28,11 +28,15 @@ mod engine;
 mod error;
 mod log;
 mod memory;
+mod redis;
 mod store;
 
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "testing")]
+pub use self::redis::Rules;
+pub use self::redis::{RedisCounts, RedisOptions, RedisStore};
 pub use embedded::EmbeddedStore;
 pub use engine::Options;
 pub use error::{Advice, Fault, StoreError};

@@ -1,9 +1,10 @@
-//! What the tests of this crate and of those above it need: the contract, faults on cue, and a disk
-//! that loses power.
+//! What the tests of this crate and of those above it need: the contract, faults on cue, a disk
+//! that loses power, and real servers.
 
 pub mod contract;
 mod disk;
 mod faulty;
+pub mod servers;
 
 use std::future::Future;
 use std::pin::pin;

@@ -10,4 +10,5 @@ mod log;
 mod model;
 mod opening;
 mod processes;
+mod redis;
 mod support;

@@ -1,0 +1,192 @@
+//! The names of keys in Redis.
+//!
+//! ```text
+//! trueup:{b17}:stand                              where the bucket stands
+//! trueup:{b17}:EPOCH:spaces                       set of the spaces written to, whole digests
+//! trueup:{b17}:EPOCH:meta:DIGEST                  summary of a space
+//! trueup:{b17}:EPOCH:mark:DIGEST                  its marks
+//! trueup:{b17}:EPOCH:v:DIGEST:KEY                 a value
+//! ```
+//!
+//! The hash tag comes first and holds the bucket alone, so braces in a key choose nothing. All that
+//! precedes KEY has a fixed width for one prefix, and KEY is the rest as it is: two different (space,
+//! key) never have one name. DIGEST is the first 128 bits of the space's digest in hex: a group is
+//! one of a few, and two that agree in 128 bits of a cryptographic hash do not occur.
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::words::{BUCKETS, hex};
+use crate::store::{At, Space};
+
+/// Hex digits of a space's digest in a name.
+const DIGEST_HEX: usize = 32;
+/// Slots of a cluster.
+const SLOTS: u16 = 16384;
+
+/// Makes names under one prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    fn bucket(&self, bucket: usize) -> String {
+        format!("{}:{}:", self.prefix, tag(bucket))
+    }
+
+    fn within(&self, bucket: usize, epoch: u64, kind: &str) -> String {
+        format!("{}{}:{kind}", self.bucket(bucket), hex(epoch))
+    }
+
+    pub(super) fn stand(&self, bucket: usize) -> String {
+        self.bucket(bucket) + "stand"
+    }
+
+    pub(super) fn spaces(&self, bucket: usize, epoch: u64) -> String {
+        self.within(bucket, epoch, "spaces")
+    }
+
+    pub(super) fn summary(&self, bucket: usize, epoch: u64, space: Space) -> String {
+        self.within(bucket, epoch, "meta:") + &short(space)
+    }
+
+    pub(super) fn marks(&self, bucket: usize, epoch: u64, space: Space) -> String {
+        self.within(bucket, epoch, "mark:") + &short(space)
+    }
+
+    /// The name of a value without its key: what all values of a space in a bucket begin with.
+    pub(super) fn values(&self, bucket: usize, epoch: u64, space: Space) -> Vec<u8> {
+        format!("{}{}:", self.within(bucket, epoch, "v:"), short(space)).into_bytes()
+    }
+
+    pub(super) fn value(&self, bucket: usize, epoch: u64, at: At<'_>) -> Vec<u8> {
+        let mut name = self.values(bucket, epoch, at.space);
+        name.extend_from_slice(at.key);
+        name
+    }
+
+    /// The pattern of all values of a space, or of all spaces.
+    pub(super) fn pattern(&self, space: Option<Space>) -> String {
+        let digest = space.map_or_else(|| "?".repeat(DIGEST_HEX), short);
+        format!("{}:{{b*}}:{}:v:{digest}:*", self.prefix, "?".repeat(16))
+    }
+
+    /// Bucket, epoch and key of a value's name.
+    pub(super) fn parse<'a>(&self, name: &'a [u8]) -> Option<(usize, u64, &'a [u8])> {
+        let rest = name.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b":{b")?;
+        let close = rest.iter().position(|&byte| byte == b'}')?;
+        let bucket = std::str::from_utf8(&rest[..close]).ok()?.parse().ok()?;
+        let rest = rest[close..].strip_prefix(b"}:")?;
+        let epoch = std::str::from_utf8(rest.get(..16)?).ok()?;
+        let key = rest.get(16..)?.strip_prefix(b":v:")?.get(DIGEST_HEX + 1..)?;
+        Some((bucket, u64::from_str_radix(epoch, 16).ok()?, key))
+    }
+}
+
+/// The whole digest in hex.
+pub(super) fn digest(space: Space) -> String {
+    format!("{space:?}")
+}
+
+/// A digest from its hex.
+pub(super) fn parse_digest(text: &[u8]) -> Option<Space> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut digest = [0; 32];
+    for (nth, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * nth..2 * nth + 2)?, 16).ok()?;
+    }
+    Some(Space::from(digest))
+}
+
+fn short(space: Space) -> String {
+    let mut digest = digest(space);
+    digest.truncate(DIGEST_HEX);
+    digest
+}
+
+fn tag(bucket: usize) -> String {
+    format!("{{b{bucket}}}")
+}
+
+/// The bucket of a key.
+pub(super) fn bucket_of(at: At<'_>) -> usize {
+    let mut hash = Xxh3::new();
+    hash.update(at.space.as_bytes());
+    hash.update(at.key);
+    (hash.digest() % BUCKETS as u64) as usize
+}
+
+/// The cluster's slot of a bucket.
+pub(super) fn slot_of(bucket: usize) -> u16 {
+    crc16(format!("b{bucket}").as_bytes()) % SLOTS
+}
+
+/// CRC-16/XMODEM, which Redis Cluster's specification prescribes for slots.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, &byte| {
+        (0..8).fold(crc ^ u16::from(byte) << 8, |crc: u16, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+    }
+
+    #[test]
+    fn buckets_are_spread_over_the_slots() {
+        let mut thirds = [0; 3];
+        (0..BUCKETS).for_each(|bucket| thirds[slot_of(bucket) as usize * 3 / 16384] += 1);
+        assert!(thirds.iter().all(|&buckets| buckets > BUCKETS / 5), "{thirds:?}");
+        let slots: BTreeMap<u16, usize> = (0..BUCKETS).map(|b| (slot_of(b), b)).collect();
+        assert_eq!(slots.len(), BUCKETS);
+    }
+
+    fn tricky_key() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = ["{", "}", "{b1}", ":", ":v:", "\0", "%00", "é", "*", "?", "[a]", "\\"];
+        let piece = prop_oneof![
+            proptest::sample::select(pieces.to_vec()).prop_map(|piece| piece.as_bytes().to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..4),
+        ];
+        proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        /// The harm: one tenant's key reads another's value, or chooses its slot.
+        #[test]
+        fn different_keys_have_different_names_and_cannot_choose_their_tag(
+            (one, two) in (tricky_key(), tricky_key()),
+            spaces in any::<(u8, u8)>(),
+        ) {
+            let names = Names::new("trueup");
+            let places = [(spaces.0, &one), (spaces.1, &two)];
+            let made = places.map(|(space, key)| {
+                let at = At { space: Space::from([space; 32]), key };
+                (bucket_of(at), names.value(bucket_of(at), 5, at))
+            });
+            prop_assert_eq!(made[0].1 == made[1].1, places[0] == places[1]);
+            for ((bucket, name), (_, key)) in made.iter().zip(places) {
+                let open = name.iter().position(|&byte| byte == b'{').unwrap();
+                let close = name.iter().position(|&byte| byte == b'}').unwrap();
+                prop_assert_eq!(&name[open..=close], tag(*bucket).as_bytes());
+                prop_assert_eq!(names.parse(name), Some((*bucket, 5, key.as_slice())));
+            }
+        }
+    }
+}

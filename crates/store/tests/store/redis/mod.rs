@@ -1,0 +1,10 @@
+//! The store in Redis, on real servers.
+
+mod cluster;
+mod contract;
+mod expiry;
+mod failover;
+mod faults;
+mod fitness;
+mod network;
+mod support;
