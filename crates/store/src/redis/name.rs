@@ -184,7 +184,8 @@ mod tests {
             for ((bucket, name), (_, key)) in made.iter().zip(places) {
                 let open = name.iter().position(|&byte| byte == b'{').unwrap();
                 let close = name.iter().position(|&byte| byte == b'}').unwrap();
-                prop_assert_eq!(&name[open..=close], tag(*bucket).as_bytes());
+                let tag = tag(*bucket);
+                prop_assert_eq!(&name[open..=close], tag.as_bytes());
                 prop_assert_eq!(names.parse(name), Some((*bucket, 5, key.as_slice())));
             }
         }

@@ -114,8 +114,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
 
 fn answer(mut from: TcpStream, mut to: TcpStream, shared: &Mutex<Shared>) {
     let mut buffer = [0; 64 << 10];
-    loop {
-        let Ok(len @ 1..) = from.read(&mut buffer) else { break };
+    while let Ok(len @ 1..) = from.read(&mut buffer) {
         let mode = lock(shared).mode;
         if !pass(&buffer[..len], &mut to, mode, shared) {
             break;
