@@ -65,7 +65,7 @@ mod words;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -168,7 +168,9 @@ impl RedisStore {
         let links = links.iter().map(|node| node.link(Lane::Reads, &inner.router.dial));
         join_all(links).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         inner.observe(&mut BTreeMap::new()).await;
-        let watch = tokio::spawn(watch::watch(Arc::downgrade(&inner)));
+        let watched =
+            if inner.options().rules.watch { Arc::downgrade(&inner) } else { Weak::new() };
+        let watch = tokio::spawn(watch::watch(watched));
         Ok(Self { inner, runtime: Handle::current(), watch })
     }
 

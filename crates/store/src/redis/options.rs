@@ -63,11 +63,14 @@ pub struct Rules {
     pub bytes: bool,
     /// A moved bucket is adopted only if its new node was on record.
     pub seen: bool,
+    /// Servers are looked at every second. Not a rule of its own: it makes the others bite sooner.
+    pub watch: bool,
 }
 
 impl Rules {
     /// All of them.
-    const ALL: Self = Self { who: true, inc: true, epoch: true, bytes: true, seen: true };
+    pub const ALL: Self =
+        Self { who: true, inc: true, epoch: true, bytes: true, seen: true, watch: true };
 }
 
 impl Default for RedisOptions {

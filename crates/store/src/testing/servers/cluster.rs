@@ -101,6 +101,17 @@ impl Cluster {
         self.nodes.iter().position(mine).expect("a slot has an owner")
     }
 
+    /// Waits until a node is a primary, and another one knows it.
+    pub fn wait_for_primary(&self, nth: usize, known_to: usize) {
+        let id = self.id(nth);
+        wait_until("a node is a primary", || {
+            self.nodes[nth].text("INFO replication").contains("role:master")
+                && self.nodes[known_to].text("CLUSTER NODES").lines().any(|line| {
+                    line.starts_with(&id) && line.contains("master") && !line.contains("fail")
+                })
+        });
+    }
+
     /// Tells source and target that a slot is on its way.
     pub fn begin_move(&self, slot: u16, from: usize, to: usize) {
         let (source, target) = (self.id(from), self.id(to));
@@ -114,12 +125,19 @@ impl Cluster {
         let Value::Array(keys) = keys else { return 0 };
         for key in &keys {
             let Value::BulkString(key) = key else { continue };
-            let key = std::str::from_utf8(key).expect("tests that move keys name them in text");
-            let port = self.nodes[to].port().to_string();
-            let words = ["MIGRATE", "127.0.0.1", &port, key, "0", "5000", "REPLACE"];
-            self.nodes[from].try_args(&words).expect("a key moves");
+            self.move_key(std::str::from_utf8(key).expect("tests name keys in text"), from, to);
         }
         keys.len()
+    }
+
+    /// Moves one key of a slot that is on its way.
+    ///
+    /// # Panics
+    /// When it does not move.
+    pub fn move_key(&self, key: &str, from: usize, to: usize) {
+        let port = self.nodes[to].port().to_string();
+        let words = ["MIGRATE", "127.0.0.1", &port, key, "0", "5000", "REPLACE"];
+        self.nodes[from].try_args(&words).expect("a key moves");
     }
 
     /// Tells everybody that a slot has arrived.

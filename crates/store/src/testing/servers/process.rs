@@ -132,8 +132,20 @@ impl RedisServer {
     /// # Errors
     /// What the server or the connection said.
     pub fn try_args(&self, words: &[&str]) -> redis::RedisResult<Value> {
+        self.send(self.setup.password.as_deref(), words)
+    }
+
+    /// Sends a command with a password that the server got after it was set up.
+    ///
+    /// # Errors
+    /// What the server or the connection said.
+    pub fn try_with_password(&self, password: &str, words: &str) -> redis::RedisResult<Value> {
+        self.send(Some(password), &words.split(' ').collect::<Vec<_>>())
+    }
+
+    fn send(&self, password: Option<&str>, words: &[&str]) -> redis::RedisResult<Value> {
         let mut login = RedisConnectionInfo::default();
-        if let Some(password) = &self.setup.password {
+        if let Some(password) = password {
             login = login.set_password(password);
         }
         let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), self.port);
@@ -159,6 +171,14 @@ impl RedisServer {
     /// Freezes it: it keeps its connections and answers nothing.
     pub fn freeze(&self) {
         self.signal("-STOP");
+    }
+
+    /// From here on a replica gets nothing more of what this one writes, and is frozen; it keeps what
+    /// it has got. A failover to it loses the rest.
+    pub fn cut_off(&self, replica: &Self) {
+        self.command("WAIT 1 5000");
+        replica.freeze();
+        self.command("CLIENT KILL TYPE slave");
     }
 
     /// Lets it go on.

@@ -129,13 +129,7 @@ fn a_bucket_that_moved_to_a_node_that_failed_over_since_is_begun_anew() {
     drop(store);
     let promoted = to + 3;
     cluster.nodes[promoted].command("CLUSTER FAILOVER TAKEOVER");
-    wait_until("a takeover", || {
-        cluster.nodes[promoted].text("INFO replication").contains("role:master")
-            && cluster.nodes[from]
-                .text("CLUSTER NODES")
-                .lines()
-                .any(|line| line.starts_with(&cluster.id(promoted)) && line.contains("master"))
-    });
+    cluster.wait_for_primary(promoted, from);
     cluster.move_slot(bucket.slot, from, promoted);
     wait_until("all know", || cluster.owner(bucket.slot) == promoted);
 

@@ -1,19 +1,12 @@
 //! Failovers behind Sentinel and in a cluster, with writes that were acknowledged and are gone.
 
-use trueup_store::testing::servers::{Cluster, RedisServer, Sentinels, Setup, wait_until};
+use trueup_store::testing::servers::{Cluster, Sentinels, Setup, wait_until};
 
 use super::cluster::bucket_of;
 use super::support::{
     fresh, is_rewound, look_when_up, moved_on, open, read, stands, write, write_when_up,
 };
 use crate::support::content;
-
-/// From here on the replica gets nothing more, and keeps what it has.
-fn cut_off(primary: &RedisServer, replica: &RedisServer) {
-    primary.command("WAIT 1 5000");
-    replica.freeze();
-    primary.command("CLIENT KILL TYPE slave");
-}
 
 /// The harm: events that only the lost primary had count as applied for ever.
 #[test]
@@ -22,7 +15,7 @@ fn a_sentinel_failover_that_lost_writes_rewinds_the_writer() {
     let store = open(&servers.url(), fresh());
     let under = stands(&store);
     write(&store, &under, "a", "one", Some(1)).expect("it appends");
-    cut_off(&servers.servers[0], &servers.servers[1]);
+    servers.servers[0].cut_off(&servers.servers[1]);
     write(&store, &under, "a", "two", Some(2)).expect("it appends");
     assert_eq!(content(&store, "a").as_deref(), Ok("onetwo"));
     servers.servers[0].kill();
@@ -47,7 +40,7 @@ fn a_cluster_failover_that_lost_writes_rewinds_the_writer() {
     write(&store, &under, "a", "one", Some(1)).expect("it appends");
     let bucket = bucket_of(&store, "a");
     let owner = cluster.owner(bucket.slot);
-    cut_off(&cluster.nodes[owner], &cluster.nodes[owner + 3]);
+    cluster.nodes[owner].cut_off(&cluster.nodes[owner + 3]);
     write(&store, &under, "a", "two", Some(2)).expect("it appends");
     cluster.nodes[owner].kill();
     cluster.nodes[owner + 3].thaw();

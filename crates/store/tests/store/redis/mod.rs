@@ -7,4 +7,5 @@ mod failover;
 mod faults;
 mod fitness;
 mod network;
+mod rules;
 mod support;
