@@ -11,6 +11,7 @@ mod parity;
 mod pay;
 mod repeats;
 mod serving;
+mod source;
 mod support;
 mod tour;
 mod training;

@@ -11,6 +11,10 @@
 //! own either: what has been applied stands in the store. What a source must do is held by one
 //! contract suite for all of them.
 
+mod log;
+
+pub use log::LogSource;
+
 use std::fmt;
 use std::time::Duration;
 
