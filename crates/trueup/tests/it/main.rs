@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod bounds;
+#[cfg(feature = "kafka")]
+mod broker;
 mod child;
 mod contract;
 mod demo;

@@ -20,7 +20,7 @@ impl Logs for LocalLogs {
         1
     }
 
-    fn make(&self, _partitions: u32) -> Box<dyn TestLog> {
+    fn make(&self, _partitions: u32) -> Box<dyn TestLog + '_> {
         let log = Arc::new(Log::in_memory().unwrap());
         Box::new(LocalLog { log, bell: Arc::new(Bell::default()) })
     }
