@@ -36,15 +36,25 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Broker {
     process: Child,
     port: u16,
+    options: &'static [&'static str],
 }
 
 impl Broker {
     /// Starts one and returns when it listens.
     pub(crate) fn start() -> Broker {
+        Broker::start_with(&[])
+    }
+
+    /// Starts one that takes no request before its sender has proven who he is.
+    pub(crate) fn start_guarded() -> Broker {
+        Broker::start_with(&["--authentication"])
+    }
+
+    fn start_with(options: &'static [&'static str]) -> Broker {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        Broker { process: spawn(port), port }
+        Broker { process: spawn(port, options), port, options }
     }
 
     /// Where it listens.
@@ -57,6 +67,13 @@ impl Broker {
         // It may have ended by itself.
         let _ = self.process.kill();
         self.process.wait().unwrap();
+    }
+
+    /// Kills it and starts it again on the same port, with nothing in it. No reader may be open: asked
+    /// for a topic it has lost, this broker answers in a way that crashes librdkafka 2.12.1.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.process = spawn(self.port, self.options);
     }
 
     /// Holds it still: connections stay, nothing is answered.
@@ -124,11 +141,12 @@ pub(crate) fn block_on<T>(answer: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer)
 }
 
-fn spawn(port: u16) -> Child {
+fn spawn(port: u16, options: &[&str]) -> Child {
     let url = format!("tcp://127.0.0.1:{port}");
     let process = Command::new(program())
         .args(["broker", "--silent", "--storage-engine", "memory://tansu/"])
         .args(["--listener-url", &url, "--advertised-listener-url", &url])
+        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -149,6 +149,51 @@ fn a_topic_that_is_not_there_is_named_and_not_waited_for() {
 }
 
 #[test]
+fn a_topic_that_the_broker_has_lost_is_an_error_and_not_a_quiet_topic() {
+    let mut broker = Broker::start();
+    broker.make_topic("topic", 1);
+    broker.restart();
+    let mut source = KafkaSource::open(broker.settings("topic", "g")).unwrap();
+    let polled = error_of(|| source.poll(&bounds(POLL)));
+    assert!(!polled.retry && polled.remedy.contains("Make the topic"), "{polled}");
+}
+
+#[test]
+#[cfg(feature = "kafka-tls")]
+fn a_password_that_is_refused_is_not_tried_again_and_not_told() {
+    let broker = Broker::start_guarded();
+    let properties = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "SCRAM-SHA-512"),
+        ("sasl.username", "me"),
+        ("sasl.password", "hunter2"),
+    ];
+    let mut source = KafkaSource::open(broker.settings_with("topic", "g", &properties)).unwrap();
+    let began = Instant::now();
+    let refused = error_of(|| match source.poll(&bounds(POLL)) {
+        Err(error) if error.retry => Ok(()),
+        polled => polled.map(drop),
+    });
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(refused.remedy.contains("sasl.*"), "{refused}");
+    assert!(!format!("{refused} {refused:?} {source:?}").contains("hunter2"), "{refused}");
+}
+
+#[test]
+#[cfg(feature = "kafka-tls")]
+fn tls_is_in_this_build_and_a_certificate_that_is_not_there_is_named() {
+    let broker = Broker::start();
+    let safe = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-256")];
+    let user = [("sasl.username", "me"), ("sasl.password", "hunter2")];
+    let taken = broker.settings_with("topic", "g", &[safe, user].concat());
+    drop(KafkaSource::open(taken).unwrap());
+    let nowhere = [("security.protocol", "SSL"), ("ssl.ca.location", "nowhere.pem")];
+    let settings = broker.settings_with("topic", "g", &nowhere);
+    let refused = KafkaSource::open(settings).unwrap_err();
+    assert!(!refused.retry && refused.detail.contains("ssl.ca.location"), "{refused}");
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_an_error_that_mends_itself_in_bounded_time() {
     let mut broker = Broker::start();
     let settings = broker.settings("topic", "g");
