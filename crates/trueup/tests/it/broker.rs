@@ -69,8 +69,8 @@ impl Broker {
         self.process.wait().unwrap();
     }
 
-    /// Kills it and starts it again on the same port, with nothing in it. No reader may be open: asked
-    /// for a topic it has lost, this broker answers in a way that crashes librdkafka 2.12.1.
+    /// Kills it and starts it again on the same port, with nothing in it. No reader may be open:
+    /// asked for a topic it has lost, this broker answers in a way that crashes librdkafka 2.12.1.
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.process = spawn(self.port, self.options);
