@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod bounds;
+#[cfg(feature = "kafka")]
+mod broker;
 mod child;
 mod contract;
 mod demo;
@@ -11,6 +13,7 @@ mod parity;
 mod pay;
 mod repeats;
 mod serving;
+mod source;
 mod support;
 mod tour;
 mod training;

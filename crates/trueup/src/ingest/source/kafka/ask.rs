@@ -1,8 +1,8 @@
 //! Questions about a topic: its partitions, where they begin and end, when the first record came.
 //!
 //! They have a client of their own. A broker answers the requests of one connection in turn, so on
-//! the reader's they would wait behind a fetch that waits for records. And the reader sees committed
-//! transactions only, for which a broker tells another end than that of the log.
+//! the reader's they would wait behind a fetch that waits for records. And the reader sees
+//! committed transactions only, for which a broker tells another end than that of the log.
 
 use super::error::{failed, failed_with, passes};
 use super::group::Group;
@@ -89,8 +89,8 @@ impl Asker {
         self.edges(settings, partitions, Offset::End)
     }
 
-    /// The request that looks a time up takes these two for the times of the first record and of the
-    /// end. Unlike the question for a partition's watermarks it asks a leader for all its
+    /// The request that looks a time up takes these two for the times of the first record and of
+    /// the end. Unlike the question for a partition's watermarks it asks a leader for all its
     /// partitions at once.
     fn edges(
         &self,

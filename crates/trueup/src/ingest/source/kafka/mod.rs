@@ -52,12 +52,12 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// What a reader asks of librdkafka unless settings say otherwise.
 const READER: &[(&str, &str)] = &[
     ("client.id", "trueup"),
-    // Milliseconds without a heartbeat after which another reader gets our partitions; the least
-    // that brokers allow by default is 6 s, and librdkafka's own 45 s leave a crash unseen for long.
+    // Milliseconds without a heartbeat after which another reader gets our partitions; brokers
+    // allow no less than 6 s by default, and librdkafka's 45 s leave a crash unseen for long.
     ("session.timeout.ms", "10000"),
     ("heartbeat.interval.ms", "1000"),
-    // Kilobytes fetched ahead of the worker, all partitions together: some batches of 4 MiB, so that
-    // it never waits for the network, and a rewind throws away little.
+    // Kilobytes fetched ahead of the worker, all partitions together: some batches of 4 MiB, so
+    // that it never waits for the network, and a rewind throws away little.
     ("queued.max.messages.kbytes", "16384"),
     // Messages fetched ahead of the worker, of each partition: some batches of 4096.
     ("queued.min.messages", "16384"),
@@ -66,7 +66,7 @@ const READER: &[(&str, &str)] = &[
     // Milliseconds that a fetch waits for records. A seek waits for the fetch before it, so with
     // librdkafka's 500 each rewind and each assignment would begin half a second late.
     ("fetch.wait.max.ms", "100"),
-    // Bytes of one answer.
+    // Bytes of one answer: half of what may wait.
     ("fetch.max.bytes", "8388608"),
     // Milliseconds until a lost broker is tried again, doubled up to the second of the two: a
     // broker that restarts is back within a second, where librdkafka's bound is 10 s.
@@ -187,7 +187,8 @@ impl Source for KafkaSource {
         Ok(edges.map(|(partition, (first, end))| PartitionInfo { partition, first, end }).collect())
     }
 
-    /// Places of partitions that the group has taken meanwhile are left out: the next poll says so.
+    /// Does nothing when the group has given or taken partitions meanwhile: the next poll says so.
+    /// When it fails, nothing comes of these partitions before a seek that does not.
     fn seek(&mut self, places: &[(u32, u64)]) -> Result<(), SourceError> {
         if self.consumer.context().has_changed() {
             return Ok(());
@@ -199,11 +200,13 @@ impl Source for KafkaSource {
                 return Err(failed_with(&self.settings, &what, code));
             }
         }
-        self.check(places)?;
-        self.next.extend(places.iter().copied());
         // What is held comes again, its offset being the next one of its partition.
         self.held = None;
         self.failed = None;
+        // Should the rest fail, nothing comes from where they were.
+        self.next.retain(|partition, _| places.iter().all(|(sought, _)| sought != partition));
+        self.check(places)?;
+        self.next.extend(places.iter().copied());
         let next = self.next.iter().map(|(&partition, &offset)| (partition, place(offset)));
         let next = self::places(&self.settings, next);
         let assigned = self.consumer.assign(&next);

@@ -127,8 +127,8 @@ impl KafkaProducer {
         Ok(KafkaProducer { settings, producer, waiting })
     }
 
-    /// Hands a record to the producer and returns at once; `sent` is called when it is in the topic.
-    /// Records with one key go to one partition, in the order of their sending.
+    /// Hands a record to the producer and returns at once; `sent` is called when it is in the
+    /// topic. Records with one key go to one partition, in the order of their sending.
     ///
     /// # Errors
     /// [`ProduceError`]; then `sent` is not called.

@@ -1,0 +1,6 @@
+//! The logs that events come from, each held to one contract.
+
+mod contract;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod log;
