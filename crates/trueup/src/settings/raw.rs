@@ -202,6 +202,18 @@ impl Raw {
     }
 }
 
+/// `NAME=VALUE,NAME=VALUE`.
+fn properties(said: &str) -> Result<BTreeMap<String, String>, SettingsError> {
+    let property = |pair: &str| {
+        let (name, said) = pair.split_once('=').ok_or_else(|| {
+            let reason = format!("{pair:?} is no property; write NAME=VALUE,NAME=VALUE");
+            value("kafka", "TRUEUP_KAFKA".into(), reason)
+        })?;
+        Ok((name.trim().to_string(), said.trim().to_string()))
+    };
+    said.split(',').filter(|pair| !pair.trim().is_empty()).map(property).collect()
+}
+
 /// The first line of a file that holds a secret.
 fn first_line(setting: &'static str, path: &Path) -> Result<String, SettingsError> {
     let text = std::fs::read_to_string(path)
@@ -240,7 +252,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         store_ca_file: variable("TRUEUP_STORE_CA_FILE"),
         data: variable("TRUEUP_DATA"),
         source: variable("TRUEUP_SOURCE").map(Said::One),
-        kafka: None,
+        kafka: variable("TRUEUP_KAFKA").map(|said| properties(&said)).transpose()?,
         listen: variable("TRUEUP_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),
         token_file: variable("TRUEUP_TOKEN_FILE"),

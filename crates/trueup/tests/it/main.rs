@@ -11,6 +11,8 @@ mod demo;
 mod kill;
 mod parity;
 mod pay;
+#[cfg(feature = "kafka")]
+mod pipeline;
 mod repeats;
 mod serving;
 mod source;

@@ -16,8 +16,8 @@ const START_US: i64 = 1_772_409_600_000_000;
 /// Payments are a second apart, and each up to this many seconds late.
 const LATE_S: u64 = 40;
 
-const CARDS: i64 = 40;
-const MERCHANTS: i64 = 7;
+pub(crate) const CARDS: i64 = 40;
+pub(crate) const MERCHANTS: i64 = 7;
 
 /// One payment.
 pub(crate) struct Payment {

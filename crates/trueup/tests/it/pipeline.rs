@@ -1,0 +1,296 @@
+//! The pipeline on real parts: events through a broker, state in Redis, workers and servers in
+//! processes of their own. Whatever is killed, stopped, flushed or taken over meanwhile, in the end
+//! every key holds what a plain count says.
+//!
+//! `TRUEUP_CHAOS_ROUNDS` says how many faults each of the tests of faults makes; without it a few.
+
+use crate::broker::{Broker, SINGLY, fresh};
+use crate::pay::{self, CARDS, MERCHANTS};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use trueup::client::{Client, ClientOptions};
+use trueup_core::testing::Dice;
+use trueup_sql::decode::print::Timestamp;
+use trueup_store::testing::servers::{Cluster, RedisServer, Sentinels, Setup};
+
+/// Faults of each test where nothing is said.
+const ROUNDS: usize = 4;
+
+/// Payments that are pushed between two faults.
+const BETWEEN: i64 = 400;
+
+/// Payments of one call.
+const CALL: i64 = 100;
+
+/// How long the pipeline may take to be whole again: a worker that was killed is given up after 6 s
+/// of silence, and the next one joins within some more.
+const WHOLE_WITHIN: Duration = Duration::from_secs(90);
+
+/// Partitions of the topic.
+const PARTITIONS: u32 = 4;
+
+fn rounds() -> usize {
+    let said = std::env::var("TRUEUP_CHAOS_ROUNDS").ok();
+    said.map_or(ROUNDS, |said| said.parse().expect("TRUEUP_CHAOS_ROUNDS is a number"))
+}
+
+/// A process of the command, killed when it is dropped.
+struct Running(Child);
+
+impl Running {
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Sends SIGSTOP or SIGCONT.
+    fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A broker, settings, and what runs on them.
+struct Pipeline {
+    broker: Broker,
+    folder: TempDir,
+    workers: Vec<Running>,
+    server: Running,
+    client: Client,
+    /// Payments that were pushed.
+    pushed: i64,
+}
+
+impl Pipeline {
+    /// Workers and a server on the store at a URL.
+    fn start(store: &str, workers: usize) -> Pipeline {
+        let broker = Broker::start();
+        let (topic, group) = (fresh("payments"), fresh("group"));
+        broker.make_topic(&topic, PARTITIONS);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!(
+            "definitions = 'pay.sql'\nstore = '{store}'\nlisten = '127.0.0.1:0'\n\
+             source = 'kafka://{}/{topic}?group={group}'\nmax_staleness = '1d'\n\
+             [kafka]\n'{}' = '{}'\n'session.timeout.ms' = '6000'\n\
+             'heartbeat.interval.ms' = '200'\n'fetch.wait.max.ms' = '5'\n",
+            broker.address(),
+            SINGLY.0,
+            SINGLY.1,
+        );
+        std::fs::write(folder.path().join("trueup.toml"), settings).unwrap();
+        std::fs::write(folder.path().join("pay.sql"), include_str!("pay.sql")).unwrap();
+        let workers = (0..workers).map(|number| worker(folder.path(), number)).collect();
+        let (server, base_url) = server(folder.path());
+        let timeout = Duration::from_secs(30);
+        let client = ClientOptions { base_url, timeout, ..ClientOptions::default() };
+        let client = Client::new(&client).unwrap();
+        Pipeline { broker, folder, workers, server, client, pushed: 0 }
+    }
+
+    /// Pushes payments until so many more are acknowledged by the broker.
+    async fn push(&mut self, more: i64) {
+        let end = self.pushed + more;
+        while self.pushed < end {
+            let next = (self.pushed + CALL).min(end);
+            assert!(pay::push(&self.client, self.pushed..next, false).await, "the broker has them");
+            self.pushed = next;
+        }
+    }
+
+    /// Kills a worker and starts another in its place.
+    fn replace(&mut self, number: usize) {
+        self.workers[number].kill();
+        self.workers[number] = worker(self.folder.path(), number);
+    }
+
+    /// Waits until everything that was pushed is vouched for in every key's answer, and compares
+    /// every key with a plain count.
+    async fn assert_whole(&mut self) {
+        let pushed_at = now_us();
+        let until = Instant::now() + WHOLE_WITHIN;
+        while !self.is_vouched_for(pushed_at).await {
+            let log = || std::fs::read_to_string(self.folder.path().join("worker-0.log"));
+            assert!(Instant::now() < until, "not whole in time; {}", log().unwrap_or_default());
+            assert!(self.workers.iter_mut().all(|worker| worker.0.try_wait().unwrap().is_none()));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(pay::counts_are_right(&self.client, self.pushed).await, "the server answers");
+    }
+
+    async fn is_vouched_for(&self, since_us: i64) -> bool {
+        let since = Timestamp(since_us).to_string();
+        for (key, keys) in [("card", CARDS), ("merchant", MERCHANTS)] {
+            let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
+            let column = if key == "card" { "n_month" } else { "n_merchant" };
+            let body = json!({ "keys": each, "columns": [column], "deadline_ms": 10_000 });
+            let (_, reply) = pay::post(&self.client, "/v1/features/risk", body).await.unwrap();
+            let rows = reply["rows"].as_array().unwrap();
+            let fresh = |row: &Value| {
+                row["as_of"][key].as_str().is_some_and(|as_of| as_of >= since.as_str())
+            };
+            if !rows.iter().all(fresh) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn now_us() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_micros()).unwrap()
+}
+
+fn command(folder: &Path, log: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    let log = std::fs::File::options().create(true).append(true).open(folder.join(log)).unwrap();
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command
+}
+
+fn worker(folder: &Path, number: usize) -> Running {
+    let data = format!("data-{number}");
+    let mut command = command(folder, &format!("worker-{number}.log"));
+    Running(command.args(["ingest", "--data", &data]).spawn().unwrap())
+}
+
+/// A server that applies nothing itself, and where it listens.
+fn server(folder: &Path) -> (Running, String) {
+    let mut command = command(folder, "server.log");
+    let mut process = command.arg("serve").stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(process.stderr.take().unwrap());
+    let mut lines = said.lines().map(Result::unwrap);
+    let found = lines.find_map(|line| Some(line.split_once("listening on ")?.1.to_string()));
+    let base_url = found.expect("it listens");
+    // Whoever reads no more would make it wait for room.
+    std::thread::spawn(move || lines.for_each(drop));
+    (Running(process), base_url)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_a_broker_are_served_from_redis_by_another_process() {
+    let redis = RedisServer::plain();
+    let mut pipeline = Pipeline::start(&redis.url(), 1);
+    pipeline.push(1_000).await;
+    pipeline.assert_whole().await;
+    // A server that starts later knows everything too.
+    let (server, base_url) = server(pipeline.folder.path());
+    let client = ClientOptions { base_url, ..ClientOptions::default() };
+    (pipeline.server, pipeline.client) = (server, Client::new(&client).unwrap());
+    pipeline.assert_whole().await;
+}
+
+/// Rows 1 to 4, and 37: workers die at any point of what they do, and others take over.
+async fn workers_are_killed(count: usize, seed: u64) {
+    let redis = RedisServer::plain();
+    let mut pipeline = Pipeline::start(&redis.url(), count);
+    let mut dice = Dice::new(seed);
+    pipeline.push(BETWEEN).await;
+    pipeline.assert_whole().await;
+    for _ in 0..rounds() {
+        pipeline.push(dice.below(BETWEEN as u64) as i64 + 1).await;
+        tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
+        pipeline.replace(dice.below(count as u64) as usize);
+        pipeline.push(BETWEEN).await;
+    }
+    pipeline.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_worker_that_is_killed_over_and_over_loses_and_doubles_nothing() {
+    workers_are_killed(1, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_of_which_one_is_killed_over_and_over_lose_and_double_nothing() {
+    workers_are_killed(2, 2).await;
+}
+
+/// Row 38: a worker that was given up and comes back writes what others have written meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_slept_past_its_session_loses_and_doubles_nothing() {
+    let redis = RedisServer::plain();
+    let mut pipeline = Pipeline::start(&redis.url(), 2);
+    pipeline.push(BETWEEN).await;
+    pipeline.assert_whole().await;
+    pipeline.workers[0].signal("-STOP");
+    pipeline.push(BETWEEN).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    pipeline.push(BETWEEN).await;
+    pipeline.workers[0].signal("-CONT");
+    pipeline.push(BETWEEN).await;
+    pipeline.assert_whole().await;
+}
+
+/// Row 7: Redis loses everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_flushed_under_load_is_filled_again_from_the_log() {
+    let redis = RedisServer::plain();
+    let mut pipeline = Pipeline::start(&redis.url(), 2);
+    for _ in 0..rounds() {
+        pipeline.push(BETWEEN).await;
+        redis.command("FLUSHALL");
+        pipeline.push(BETWEEN).await;
+    }
+    pipeline.assert_whole().await;
+}
+
+/// Row 8: Redis comes back as it was some time ago.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_comes_back_with_an_older_dump_is_caught_up() {
+    let mut redis = RedisServer::plain();
+    let mut pipeline = Pipeline::start(&redis.url(), 1);
+    for _ in 0..rounds() {
+        pipeline.push(BETWEEN).await;
+        redis.command("SAVE");
+        pipeline.push(BETWEEN).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        redis.kill();
+        redis.restart();
+        pipeline.push(BETWEEN).await;
+    }
+    pipeline.assert_whole().await;
+}
+
+/// Row 10: the primary dies with writes that no replica had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failovers_of_sentinel_that_lose_writes_lose_no_event() {
+    let mut servers = Sentinels::start(&Setup::default(), 2);
+    let mut pipeline = Pipeline::start(&servers.url(), 2);
+    for _ in 0..rounds().min(3) {
+        pipeline.push(BETWEEN).await;
+        let old = servers.primary();
+        servers.servers[old].kill();
+        servers.wait_for_another_than(old);
+        servers.servers[old].restart();
+        pipeline.push(BETWEEN).await;
+        pipeline.assert_whole().await;
+    }
+}
+
+/// Row 11: a replica takes a primary's place, asked or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failovers_of_a_cluster_lose_and_double_nothing() {
+    let cluster = Cluster::start(&Setup::default());
+    let mut pipeline = Pipeline::start(&cluster.url(), 2);
+    for round in 0..rounds() {
+        pipeline.push(BETWEEN).await;
+        let how = ["CLUSTER FAILOVER FORCE", "CLUSTER FAILOVER TAKEOVER"][round % 2];
+        let is_replica = |node: &&RedisServer| node.text("INFO replication").contains("role:slave");
+        let replica = cluster.nodes.iter().find(is_replica);
+        replica.expect("there are replicas").command(how);
+        pipeline.push(BETWEEN).await;
+        pipeline.assert_whole().await;
+    }
+}
