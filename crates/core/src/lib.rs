@@ -54,5 +54,5 @@ pub use known::{Known, Look, slide_known};
 pub use plan::Plan;
 pub use read::{Instant, read};
 pub use slide::{Ask, is_ordered, slide};
-pub use state::{Folded, Limits, Stored, fold};
+pub use state::{Folded, Limits, Stored, fold, fold_settled};
 pub use value::{Id, IdKind, Kind, Micros, Value};

@@ -71,6 +71,13 @@ impl Plan {
         &self.group
     }
 
+    /// How far behind the newest event, in microseconds, anything can be seen: `None` where
+    /// something is seen for ever, by an unbounded frame or a `ROWS` frame.
+    pub fn horizon_us(&self) -> Option<i64> {
+        let for_ever = self.unbounded || self.newest_rows > 0 || self.group.keep == Keep::Lifetime;
+        (!for_ever).then_some(self.horizon_us)
+    }
+
     /// The start of the bin that holds `time`; in groups without bins, `time` itself.
     pub(crate) fn bin(&self, time: i64) -> i64 {
         match self.group.keep {

@@ -149,13 +149,18 @@ pub struct Checkpoint {
     pub fresh_us: i64,
 }
 
+/// The freshness of a partition of which nothing was applied yet: what a writer says of all that it
+/// knows of, so that nobody takes the state for whole before each was begun.
+pub const NEVER_US: i64 = i64::MIN;
+
 /// What a store knows of a space, in one bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Meta {
     /// Event time in microseconds since which the space holds every event; `i64::MIN` for ever;
     /// `None` when nobody said.
     pub complete_since_us: Option<i64>,
-    /// The freshness of the partition that is furthest behind; `None` when nothing was applied.
+    /// The freshness of the partition that is furthest behind; `None` when nothing was applied, or
+    /// nothing of one that was heard of.
     pub fresh_us: Option<i64>,
     /// On a store whose values expire: wall-clock microseconds since 1970 at which its first write
     /// was made, so that nothing can have expired before that and the shortest expiry. `None` where
@@ -174,7 +179,7 @@ impl Meta {
 
     /// Puts checkpoints in, in the order of (source, partition), and the freshness that follows.
     pub(crate) fn with_checkpoints(mut self, checkpoints: Vec<Checkpoint>) -> Self {
-        self.fresh_us = checkpoints.iter().map(|checkpoint| checkpoint.fresh_us).min();
+        self.fresh_us = slowest(&checkpoints);
         self.checkpoints = checkpoints;
         self
     }
@@ -198,13 +203,18 @@ impl Meta {
             }
             Err(at) => self.checkpoints.insert(at, said),
         }
-        self.fresh_us = self.checkpoints.iter().map(|there| there.fresh_us).min();
+        self.fresh_us = slowest(&self.checkpoints);
     }
 
     fn find(&self, source: u32, partition: u32) -> Result<usize, usize> {
         self.checkpoints
             .binary_search_by_key(&(source, partition), |there| (there.source, there.partition))
     }
+}
+
+fn slowest(checkpoints: &[Checkpoint]) -> Option<i64> {
+    let slowest = checkpoints.iter().map(|checkpoint| checkpoint.fresh_us).min();
+    slowest.filter(|&fresh_us| fresh_us != NEVER_US)
 }
 
 /// The value of a key: a base and the records appended behind it, in the order of their appending.

@@ -4,6 +4,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
+use std::time::Duration;
 use trueup_core::{Limits, Plan, Stored};
 use trueup_sql::decode::Decoder;
 use trueup_sql::{Definitions, GroupDef, Stream, View};
@@ -17,11 +18,16 @@ pub fn stored(value: &Value) -> Stored<'_> {
     Stored { base: Some(value.base()).filter(|base| !base.is_empty()), tail: value.tail() }
 }
 
+/// How far clocks and the log's delivery may be off before an expired value could be missed,
+/// microseconds: values live for their horizon and twice this after their last event.
+pub const SLACK_US: u64 = 3_600_000_000;
+
 /// Everything that ingest and serving know of the definitions. Built once, shared by all threads.
 #[derive(Debug)]
 pub struct Catalog {
     definitions: Definitions,
     plans: Vec<Plan>,
+    expiry: Vec<(Space, Duration)>,
     streams: Vec<StreamPart>,
     /// Bounds on one key's state.
     pub limits: Limits,
@@ -87,7 +93,15 @@ impl Catalog {
             }
         };
         let streams = definitions.streams.iter().enumerate().map(part).collect();
-        Catalog { plans, streams, limits: Limits::default(), definitions }
+        let mut catalog =
+            Catalog { plans, expiry: Vec::new(), streams, limits: Limits::default(), definitions };
+        let expiry = |group: usize| {
+            let horizon_us = catalog.plans[group].horizon_us()?;
+            let kept_us = u64::try_from(horizon_us).unwrap_or(0).saturating_add(2 * SLACK_US);
+            Some((catalog.space(group), Duration::from_micros(kept_us)))
+        };
+        catalog.expiry = (0..catalog.plans.len()).filter_map(expiry).collect();
+        catalog
     }
 
     /// The definitions themselves.
@@ -108,6 +122,17 @@ impl Catalog {
     /// Where a group's state is kept.
     pub fn space(&self, group: usize) -> Space {
         Space::from(self.definitions.groups[group].digest.0)
+    }
+
+    /// Where the state of a stream's groups is kept, in their order.
+    pub fn spaces(&self, stream: usize) -> Vec<Space> {
+        self.streams[stream].groups.iter().map(|&group| self.space(group)).collect()
+    }
+
+    /// After how long values that nobody writes to may go: those of groups whose frames all end
+    /// somewhere in the past.
+    pub fn expiry(&self) -> &[(Space, Duration)] {
+        &self.expiry
     }
 
     /// All streams, by number.

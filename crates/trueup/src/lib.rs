@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod json;
 pub mod load;
 pub mod node;
+pub mod place;
 pub mod serve;
 pub mod settings;
 pub mod simulate;

@@ -3,17 +3,22 @@
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::http::{App, Health, Metrics, router};
-use crate::ingest::{Bell, IngestError, NewBeginning, Progress, Pusher, Worker, WorkerOptions};
+use crate::ingest::source::{LogSource, Source, SourceError};
+use crate::ingest::{
+    Bell, IngestError, NewBeginning, Progress, Pusher, Sink, Worker, WorkerOptions,
+};
+use crate::place::{Place, RedisPlace, SourcePlace, Sources, by_stream};
 use crate::serve::Serving;
 use axum::Router;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use trueup_store::{EmbeddedStore, Log, MemoryStore, Options, Store, StoreError};
+use trueup_store::{
+    EmbeddedStore, Log, MemoryStore, Options, RedisOptions, RedisStore, Store, StoreError,
+};
 
 /// How long requests that are under way may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -21,31 +26,15 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How often a node looks whether its workers go on.
 const WATCH: Duration = Duration::from_millis(200);
 
-/// Where state and log are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In memory; nothing survives the process.
-    Memory,
-    /// In a directory that one process has for itself.
-    Embedded(PathBuf),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Memory => f.write_str("memory:"),
-            Place::Embedded(path) => write!(f, "embedded:{}", path.display()),
-        }
-    }
-}
-
 /// What a node is made of.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     /// The definitions.
     pub catalog: Arc<Catalog>,
-    /// Where state and log are kept.
+    /// Where state and logs are kept.
     pub place: Place,
+    /// Where events come from, beside HTTP push.
+    pub sources: Sources,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token that callers must have, if any.
@@ -66,6 +55,8 @@ pub enum NodeError {
     Store(StoreError),
     /// A worker.
     Ingest(IngestError),
+    /// The settings and the definitions do not fit together.
+    Settings(String),
     /// The metrics' names; a fault of this program.
     Metrics(String),
     /// The listening socket or the server.
@@ -77,6 +68,7 @@ impl fmt::Display for NodeError {
         match self {
             NodeError::Store(error) => error.fmt(f),
             NodeError::Ingest(error) => error.fmt(f),
+            NodeError::Settings(reason) => f.write_str(reason),
             NodeError::Metrics(error) => write!(f, "the metrics do not fit together: {error}"),
             NodeError::Io(error) => write!(f, "the server cannot listen or go on: {error}"),
         }
@@ -112,25 +104,32 @@ impl Node {
     /// # Errors
     /// [`NodeError`], each with the place and the remedy.
     pub fn start(options: NodeOptions) -> Result<Node, NodeError> {
-        let (store, log) = open(&options.place)?;
-        let log = Arc::new(log);
         let streams = options.catalog.streams().len();
+        let sources = sources(&options)?;
+        let runtime = Handle::current();
+        let (store, log) =
+            tokio::task::block_in_place(|| runtime.block_on(open(&options.place, options.ingest)))?;
         let progress: Vec<Arc<Progress>> = (0..streams).map(|_| Arc::default()).collect();
         let wakes: Vec<Arc<Bell>> = (0..streams).map(|_| Arc::default()).collect();
         let mut workers = Vec::new();
-        for stream in (0..streams).filter(|_| options.ingest) {
+        for stream in 0..streams {
+            let Some(log) = log.as_ref().filter(|_| options.ingest) else { break };
             let worker = WorkerOptions {
                 catalog: Arc::clone(&options.catalog),
                 stream,
-                log: Arc::clone(&log),
+                letters: Arc::clone(log),
                 store: Arc::clone(&store),
                 clock: options.clock.clone(),
                 progress: Arc::clone(&progress[stream]),
                 wake: Arc::clone(&wakes[stream]),
                 policy: options.policy,
             };
-            let runtime = Handle::current();
-            let start = || Worker::start(worker, &runtime);
+            let name = &options.catalog.streams()[stream].stream.name;
+            let wake = &wakes[stream];
+            let start = || -> Result<Worker, IngestError> {
+                let source = source(sources[stream].as_ref(), name, log, wake)?;
+                Worker::start(worker, source, &runtime)
+            };
             workers.push(tokio::task::block_in_place(start)?);
         }
         let running: Vec<_> = workers.iter().map(|_| Arc::new(AtomicBool::new(true))).collect();
@@ -140,8 +139,10 @@ impl Node {
             clock: options.clock.clone(),
             max_staleness_us: i64::try_from(options.max_staleness.as_micros()).unwrap_or(i64::MAX),
         };
-        let pusher =
-            Pusher { catalog: options.catalog, log, clock: options.clock, progress, wakes };
+        let sinks = sources.iter().map(|place| sink(place.as_ref(), log.as_ref()));
+        let sinks = sinks.collect::<Result<_, _>>()?;
+        let (catalog, clock) = (options.catalog, options.clock);
+        let pusher = Pusher { catalog, log, sinks, clock, progress, wakes };
         let health = Health { stopping: AtomicBool::new(false), workers: running.clone() };
         let metrics = Metrics::new().map_err(|error| NodeError::Metrics(error.to_string()))?;
         let app = Arc::new(App::new(serving, pusher, health, metrics, options.token));
@@ -197,7 +198,13 @@ impl Node {
         stopped
     }
 
-    fn watch(&mut self) {
+    /// Whether all workers go on, as of the last [`Node::watch`].
+    pub fn is_working(&self) -> bool {
+        self.running.iter().all(|running| running.load(Ordering::SeqCst))
+    }
+
+    /// Looks whether the workers go on.
+    pub fn watch(&mut self) {
         for (worker, running) in self.workers.iter().zip(&self.running) {
             running.store(worker.is_running(), Ordering::SeqCst);
         }
@@ -214,13 +221,122 @@ impl Node {
     }
 }
 
-/// Opens the state and the log at a place.
-fn open(place: &Place) -> Result<(Arc<dyn Store>, Log), StoreError> {
+/// By stream, where its events come from; `None` for the log that HTTP push writes.
+fn sources(options: &NodeOptions) -> Result<Vec<Option<SourcePlace>>, NodeError> {
+    let streams = options.catalog.streams();
+    let names: Vec<&str> = streams.iter().map(|part| part.stream.name.as_str()).collect();
+    let said = by_stream(&options.sources, &names).map_err(NodeError::Settings)?;
+    let mut sources = vec![None; names.len()];
+    for (stream, place) in said {
+        if let SourcePlace::File(path) = &place {
+            let path = path.display();
+            return Err(NodeError::Settings(format!(
+                "source file:{path}: a server takes in no files; do so with `trueup ingest`"
+            )));
+        }
+        sources[stream] = Some(place);
+    }
+    Ok(sources)
+}
+
+/// Opens the state, and the logs where this process has them.
+async fn open(
+    place: &Place,
+    ingest: bool,
+) -> Result<(Arc<dyn Store>, Option<Arc<Log>>), StoreError> {
     match place {
-        Place::Memory => Ok((Arc::new(MemoryStore::new()), Log::in_memory()?)),
+        Place::Memory => Ok((Arc::new(MemoryStore::new()), Some(Arc::new(Log::in_memory()?)))),
         Place::Embedded(dir) => {
             let store = EmbeddedStore::open(dir, Options::STATE)?;
-            Ok((Arc::new(store), Log::open(dir, Options::LOG)?))
+            Ok((Arc::new(store), Some(Arc::new(Log::open(dir, Options::LOG)?))))
+        }
+        Place::Redis(redis) => {
+            let store = RedisStore::open(&redis.url, redis_options(redis)).await?;
+            // The logs are of one process: the one that applies them.
+            let log = match ingest {
+                true => Some(Arc::new(Log::open(&redis.data, Options::LOG)?)),
+                false => None,
+            };
+            Ok((Arc::new(store), log))
+        }
+    }
+}
+
+fn redis_options(place: &RedisPlace) -> RedisOptions {
+    let mut options = RedisOptions::default();
+    options.password.clone_from(&place.password);
+    options.ca_file.clone_from(&place.ca_file);
+    if let Some(prefix) = &place.prefix {
+        options.prefix.clone_from(prefix);
+    }
+    options
+}
+
+/// The log that a stream's worker reads.
+fn source(
+    place: Option<&SourcePlace>,
+    stream: &str,
+    log: &Arc<Log>,
+    wake: &Arc<Bell>,
+) -> Result<Box<dyn Source>, SourceError> {
+    match place {
+        Some(SourcePlace::Kafka(place)) => kafka::source(place),
+        _ => Ok(Box::new(LogSource::open(Arc::clone(log), stream, Arc::clone(wake))?)),
+    }
+}
+
+/// Where what is pushed to a stream goes.
+fn sink(place: Option<&SourcePlace>, log: Option<&Arc<Log>>) -> Result<Sink, IngestError> {
+    match place {
+        Some(SourcePlace::Kafka(place)) => Ok(kafka::sink(place)?),
+        _ => Ok(log.map_or(Sink::Elsewhere, |log| Sink::Log(Arc::clone(log)))),
+    }
+}
+
+#[cfg(feature = "kafka")]
+mod kafka {
+    use crate::ingest::Sink;
+    use crate::ingest::source::{KafkaProducer, KafkaSettings, KafkaSource, Source, SourceError};
+    use crate::place::KafkaPlace;
+
+    pub(super) fn source(place: &KafkaPlace) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(KafkaSource::open(settings(place)?)?))
+    }
+
+    pub(super) fn sink(place: &KafkaPlace) -> Result<Sink, SourceError> {
+        Ok(Sink::Kafka(KafkaProducer::open(settings(place)?)?))
+    }
+
+    fn settings(place: &KafkaPlace) -> Result<KafkaSettings, SourceError> {
+        KafkaSettings::parse(&place.url, place.properties.clone()).map_err(|detail| SourceError {
+            source: place.url.clone(),
+            detail,
+            retry: false,
+            remedy: "Mend the setting `source`.",
+        })
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+mod kafka {
+    use crate::ingest::Sink;
+    use crate::ingest::source::{Source, SourceError};
+    use crate::place::KafkaPlace;
+
+    pub(super) fn source(place: &KafkaPlace) -> Result<Box<dyn Source>, SourceError> {
+        Err(without(place))
+    }
+
+    pub(super) fn sink(place: &KafkaPlace) -> Result<Sink, SourceError> {
+        Err(without(place))
+    }
+
+    fn without(place: &KafkaPlace) -> SourceError {
+        SourceError {
+            source: place.url.clone(),
+            detail: "this program was built without Kafka".into(),
+            retry: false,
+            remedy: "Build it with the feature `kafka`.",
         }
     }
 }

@@ -60,19 +60,20 @@ pub(crate) fn seal_record(key: &[u8], payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(checksum(key, payload) as u32).to_le_bytes());
 }
 
-/// The records of a tail, in the order in which they were appended.
+/// The records of a tail, in the order in which they were appended, each with its bytes.
 pub(crate) fn records(
     group: &Group,
     key: &[u8],
     tail: &[u8],
-    mut each: impl FnMut(Event, Option<Position>),
+    mut each: impl FnMut(Event, Option<Position>, &[u8]),
 ) -> Result<(), Corrupt> {
     let mut input = Reader::new(tail);
     let mut place = 0;
     while !input.is_empty() {
+        let start = tail.len() - input.left();
         let (event, position) =
             one(group, key, &mut input).ok_or(Corrupt::Record { number: place })?;
-        each(event, position);
+        each(event, position, &tail[start..tail.len() - input.left()]);
         place += 1;
     }
     Ok(())

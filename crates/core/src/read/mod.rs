@@ -49,7 +49,7 @@ pub fn read(
             Ok(read_exact(plan, state, instant, wanted))
         }
         _ => {
-            let (state, _) = PartialState::load(plan, key, stored)?;
+            let (state, _) = PartialState::load(plan, key, stored, &|_| true, &mut Vec::new())?;
             partials::read_partials(plan, &state, instant, wanted).ok_or(Corrupt::Base)
         }
     }

@@ -87,7 +87,7 @@ impl ExactState {
     fn take(&mut self, plan: &Plan, key: &[u8], tail: &[u8]) -> Result<Met, Corrupt> {
         let mut more = Events::new(&plan.group.slots);
         let mut late = 0;
-        records(&plan.group, key, tail, |event, _| {
+        records(&plan.group, key, tail, |event, _, _| {
             self.oldest = self.oldest.min(event.time);
             if event.time < self.cut_from {
                 late += 1;

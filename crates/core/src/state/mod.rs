@@ -10,7 +10,7 @@ mod seen;
 pub(crate) use exact::ExactState;
 pub(crate) use partials::PartialState;
 
-use crate::codec::Corrupt;
+use crate::codec::{Corrupt, Position};
 use crate::events::Met;
 use crate::group::Keep;
 use crate::plan::Plan;
@@ -51,28 +51,50 @@ pub struct Folded {
     pub held: usize,
     /// Whether the bound on bytes made the oldest go.
     pub cut: bool,
+    /// The records that were not folded, as they stood: to be put behind the base.
+    pub kept: Vec<u8>,
 }
 
-/// Folds the records of the tail into the base.
+/// Folds all records of the tail into the base: [`fold_settled`] for those who know that no record
+/// before these can be missing.
 ///
 /// # Errors
-/// [`Corrupt`] if base or tail are damaged, or belong to another key; nothing is lost, the caller
-/// keeps what it has.
+/// As [`fold_settled`].
 pub fn fold(
     plan: &Plan,
     key: &[u8],
     stored: Stored<'_>,
     limits: &Limits,
 ) -> Result<Folded, Corrupt> {
+    fold_settled(plan, key, stored, limits, &|_| true)
+}
+
+/// Folds those records of the tail into the base that are `settled`: everything before them in
+/// their partition is in this value. The others are kept as they are, where it matters: partials
+/// know what they hold by each partition's highest offset, so a record that came before its
+/// forerunners would shut them out. An exact set goes by ids, and takes in everything.
+///
+/// # Errors
+/// [`Corrupt`] if base or tail are damaged, or belong to another key; nothing is lost, the caller
+/// keeps what it has.
+pub fn fold_settled(
+    plan: &Plan,
+    key: &[u8],
+    stored: Stored<'_>,
+    limits: &Limits,
+    settled: &dyn Fn(Position) -> bool,
+) -> Result<Folded, Corrupt> {
+    let mut kept = Vec::new();
     match plan.group.keep {
         Keep::Exact => {
             let (state, met) = ExactState::load(plan, key, stored, limits, &|_| true)?;
             let base = state.base(plan, key);
-            Ok(Folded { base, met, held: state.events.len(), cut: state.cut })
+            Ok(Folded { base, met, held: state.events.len(), cut: state.cut, kept })
         }
         _ => {
-            let (state, met) = PartialState::load(plan, key, stored)?;
-            Ok(Folded { base: state.base(plan, key), met, held: state.held(), cut: false })
+            let (state, met) = PartialState::load(plan, key, stored, settled, &mut kept)?;
+            let base = state.base(plan, key);
+            Ok(Folded { base, met, held: state.held(), cut: false, kept })
         }
     }
 }

@@ -64,10 +64,14 @@ impl<'a> PartialState<'a> {
         }
     }
 
+    /// Decodes the base and takes in those records of the tail that are `settled`; the bytes of the
+    /// others are put behind `kept`.
     pub(crate) fn load(
         plan: &Plan,
         key: &[u8],
         stored: Stored<'a>,
+        settled: &dyn Fn(Position) -> bool,
+        kept: &mut Vec<u8>,
     ) -> Result<(PartialState<'a>, Met), Corrupt> {
         let mut state = match stored.base {
             None => PartialState::empty(plan),
@@ -79,12 +83,34 @@ impl<'a> PartialState<'a> {
         let mut met = Met::default();
         if !stored.tail.is_empty() {
             let mut incoming = Vec::new();
-            records(&plan.group, key, stored.tail, |event, position| {
-                incoming.push((event, position));
+            records(&plan.group, key, stored.tail, |event, position, bytes| {
+                if position.is_none_or(settled) {
+                    incoming.push((event, position));
+                } else {
+                    kept.extend_from_slice(bytes);
+                }
             })?;
+            state.put_in_order(&mut incoming);
             state.take_all(plan, incoming, &mut met).ok_or(Corrupt::Base)?;
         }
         Ok((state, met))
+    }
+
+    /// Puts records in the order of the log, unless each partition's are: a worker that went back
+    /// to its checkpoint sends again what is in the tail, and before it may stand what it had sent
+    /// to a store that lost the records between.
+    fn put_in_order(&self, incoming: &mut [(Event, Option<Position>)]) {
+        let mut tops: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        let in_order = incoming.iter().filter_map(|(_, position)| *position).all(|position| {
+            let partition = (position.source, position.partition);
+            if self.admitted.get(&partition).is_some_and(|&top| position.offset <= top) {
+                return true;
+            }
+            tops.insert(partition, position.offset).is_none_or(|top| top < position.offset)
+        });
+        if !in_order {
+            incoming.sort_by_key(|(_, position)| *position);
+        }
     }
 
     /// Takes records in, one after the other: what is sealed, and so which repeats are known,

@@ -89,6 +89,80 @@ fn an_id_with_two_contents_counts_once_by_rule_and_is_reported_in_any_order() {
     }
 }
 
+/// The records of `events` from `from` on, each at the position of its place.
+fn tail_from(events: &[Event], from: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (offset, event) in events.iter().enumerate().skip(from) {
+        let position = Position { source: 0, partition: 0, offset: offset as u64 + 1 };
+        record(KEY, event, Some(position), &mut out);
+    }
+    out
+}
+
+/// Rows 8 to 11: a store came back without records that it had acknowledged, later ones were put
+/// behind, and then the worker went back and sent everything again.
+#[test]
+fn records_sent_again_after_a_loss_fill_the_hole_and_count_once() {
+    let mut dice = Dice::new(11);
+    for keep in [Keep::Exact, BINS, Keep::Lifetime] {
+        let far_us = if keep == Keep::Lifetime { None } else { Some(200) };
+        let frame = Frame::Range { far_us, near_us: 0 };
+        let all = [Func::Sum, Func::Count, Func::Last];
+        let aggregate = |func| Aggregate { func, arg: Some(AMOUNT), filter: None, frame };
+        let plan = plan(keep, all.map(aggregate).to_vec());
+        for _ in 0..200 {
+            let count = 2 + dice.below(40) as usize;
+            let events: Vec<Event> =
+                (0..count as i64).map(|i| event(i, 1_000 + i * 7, i as f64 / 7.0)).collect();
+            let checkpoint = dice.below(count as u64) as usize;
+            let survived = checkpoint + dice.below((count - checkpoint) as u64 + 1) as usize;
+            let lost_to = survived + dice.below((count - survived) as u64 + 1) as usize;
+            let whole = folded_bytes(&plan, None, &tail_from(&events, 0), &|_| true);
+            let settled = |position: Position| position.offset <= checkpoint as u64;
+            // What survived, what was sent before anybody noticed, and everything again.
+            let mut tail = tail_from(&events[..survived], 0);
+            tail.extend_from_slice(&tail_from(&events, lost_to));
+            let before = folded_bytes(&plan, None, &tail, &settled);
+            let mut rest = before.kept.clone();
+            rest.extend_from_slice(&tail_from(&events, checkpoint));
+            let after = folded_bytes(&plan, Some(&before.base), &rest, &|_| true);
+            assert_eq!(after.base, whole.base, "{keep:?} {checkpoint} {survived} {lost_to}");
+            assert_eq!(after.kept, [], "{keep:?}");
+            let none_young = keep == Keep::Exact || count == checkpoint;
+            assert!(!none_young || before.kept.is_empty(), "an exact set takes in everything");
+        }
+    }
+}
+
+fn folded_bytes(
+    plan: &Plan,
+    base: Option<&[u8]>,
+    tail: &[u8],
+    settled: &dyn Fn(Position) -> bool,
+) -> Folded {
+    fold_settled(plan, KEY, Stored { base, tail }, &Limits::default(), settled).expect("own bytes")
+}
+
+/// Without the rule that only settled records are folded, that same loss would lose for good.
+#[test]
+fn a_fold_of_records_that_are_not_settled_would_shut_their_forerunners_out() {
+    let plan = plan(Keep::Lifetime, vec![lifetime_count()]);
+    let events: Vec<Event> = (0..10).map(|i| event(i, 1_000 + i * 7, 1.0)).collect();
+    let hole = folded_bytes(&plan, None, &tail_from(&events, 5), &|_| true);
+    let again = folded_bytes(&plan, Some(&hole.base), &tail_from(&events, 0), &|_| true);
+    assert_eq!(ask(&plan, &again.base, 2_000, None), [Ok(Value::Int(5))], "five are shut out");
+    let young = folded_bytes(&plan, None, &tail_from(&events, 5), &|_| false);
+    let mut tail = young.kept.clone();
+    tail.extend_from_slice(&tail_from(&events, 0));
+    let again = folded_bytes(&plan, Some(&young.base), &tail, &|_| true);
+    assert_eq!(ask(&plan, &again.base, 2_000, None), [Ok(Value::Int(10))]);
+}
+
+fn lifetime_count() -> Aggregate {
+    let frame = Frame::Range { far_us: None, near_us: 0 };
+    Aggregate { func: Func::Count, arg: None, filter: None, frame }
+}
+
 /// Row 25: events overtake each other. A state that depends on it cannot be replayed.
 #[test]
 fn events_out_of_order_within_the_lateness_leave_the_same_bytes() {

@@ -1,14 +1,16 @@
 //! Dead letters: events that could not be used, with the reason, the position and the bytes.
 //!
 //! ```text
-//!   dead        stream number, sequence  -> has position u8 | position u64
+//!   dead        stream number, sequence  -> 0, 1 or 2 u8 | offset u64 | partition u32, if 2
 //!                                           | reason length u32 | reason | bytes
-//!   dead_at     stream number, position  -> sequence     so that a replay files nothing twice
+//!               0: without a position; 1: of partition 0; 2: of the partition that follows
+//!   dead_at     stream number, offset    -> sequence     so that a replay files nothing twice
+//!   dead_in     stream number, partition, offset -> sequence      the same, of other partitions
 //!   dead_count  stream number            -> letters ever filed
 //! ```
 
 use redb::WriteTransaction;
-use redb::{ReadTransaction, ReadableTable, TableDefinition};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition};
 
 use super::stream::StreamRow;
 use crate::StoreError;
@@ -23,13 +25,14 @@ const MAX_REASON_BYTES: usize = 4 << 10;
 
 const DEAD: TableDefinition<'_, (u32, u64), &[u8]> = TableDefinition::new("dead");
 const DEAD_AT: TableDefinition<'_, (u32, u64), u64> = TableDefinition::new("dead_at");
+const DEAD_IN: TableDefinition<'_, (u32, u32, u64), u64> = TableDefinition::new("dead_in");
 const DEAD_COUNT: TableDefinition<'_, u32, u64> = TableDefinition::new("dead_count");
 
 /// An event that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Its offset in the stream's log, if it got that far.
-    pub position: Option<u64>,
+    /// Its partition and offset in the stream's log, if it got that far.
+    pub position: Option<(u32, u64)>,
     /// Why, for a person.
     pub reason: String,
     /// The event as it came.
@@ -52,8 +55,16 @@ impl DeadLetter {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut row = vec![u8::from(self.position.is_some())];
-        row.extend_from_slice(&self.position.unwrap_or_default().to_le_bytes());
+        let (partition, offset) = self.position.unwrap_or_default();
+        let mut row = vec![match self.position {
+            None => 0,
+            Some((0, _)) => 1,
+            Some(_) => 2,
+        }];
+        row.extend_from_slice(&offset.to_le_bytes());
+        if partition > 0 {
+            row.extend_from_slice(&partition.to_le_bytes());
+        }
         // At most MAX_REASON_BYTES.
         row.extend_from_slice(&(self.reason.len() as u32).to_le_bytes());
         row.extend_from_slice(self.reason.as_bytes());
@@ -63,11 +74,15 @@ impl DeadLetter {
 
     fn decode(row: &[u8]) -> Option<Self> {
         let (has, rest) = row.split_first()?;
-        let (position, rest) = rest.split_first_chunk()?;
+        let (offset, rest) = rest.split_first_chunk()?;
+        let (partition, rest) = match has {
+            2 => rest.split_first_chunk().map(|(part, rest)| (u32::from_le_bytes(*part), rest))?,
+            _ => (0, rest),
+        };
         let (len, rest) = rest.split_first_chunk()?;
         let (reason, bytes) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
         Some(Self {
-            position: (*has == 1).then_some(u64::from_le_bytes(*position)),
+            position: (*has > 0).then_some((partition, u64::from_le_bytes(*offset))),
             reason: String::from_utf8_lossy(reason).into_owned(),
             bytes: bytes.to_vec(),
         })
@@ -78,8 +93,47 @@ impl DeadLetter {
 pub(super) fn make(txn: &WriteTransaction) -> Result<(), Trouble> {
     txn.open_table(DEAD)?;
     txn.open_table(DEAD_AT)?;
+    txn.open_table(DEAD_IN)?;
     txn.open_table(DEAD_COUNT)?;
     Ok(())
+}
+
+/// Where letters of one stream stand that are filed already.
+struct Places<'txn> {
+    number: u32,
+    first: Table<'txn, (u32, u64), u64>,
+    others: Table<'txn, (u32, u32, u64), u64>,
+}
+
+impl Places<'_> {
+    /// Whether there was a letter of this place.
+    fn insert(&mut self, place: (u32, u64), sequence: u64) -> Result<bool, Trouble> {
+        Ok(match place {
+            (0, offset) => {
+                let there = self.first.get((self.number, offset))?.is_some();
+                if !there {
+                    self.first.insert((self.number, offset), sequence)?;
+                }
+                there
+            }
+            (partition, offset) => {
+                let at = (self.number, partition, offset);
+                let there = self.others.get(at)?.is_some();
+                if !there {
+                    self.others.insert(at, sequence)?;
+                }
+                there
+            }
+        })
+    }
+
+    fn remove(&mut self, place: (u32, u64)) -> Result<(), Trouble> {
+        match place {
+            (0, offset) => self.first.remove((self.number, offset))?.map(drop),
+            (partition, offset) => self.others.remove((self.number, partition, offset))?.map(drop),
+        };
+        Ok(())
+    }
 }
 
 /// Files letters; returns how many were new.
@@ -89,16 +143,16 @@ pub(super) fn file(
     letters: &[DeadLetter],
 ) -> Result<u64, Trouble> {
     let mut dead = txn.open_table(DEAD)?;
-    let mut places = txn.open_table(DEAD_AT)?;
+    let mut places =
+        Places { number, first: txn.open_table(DEAD_AT)?, others: txn.open_table(DEAD_IN)? };
     let mut counts = txn.open_table(DEAD_COUNT)?;
     let before = counts.get(number)?.map_or(0, |count| count.value());
     let mut ever = before;
     for letter in letters {
-        if let Some(position) = letter.position {
-            if places.get((number, position))?.is_some() {
-                continue;
-            }
-            places.insert((number, position), ever)?;
+        if let Some(position) = letter.position
+            && places.insert(position, ever)?
+        {
+            continue;
         }
         dead.insert((number, ever), letter.encode().as_slice())?;
         ever += 1;
@@ -106,7 +160,7 @@ pub(super) fn file(
             let gone =
                 dead.remove((number, oldest))?.and_then(|row| DeadLetter::decode(row.value()));
             if let Some(position) = gone.and_then(|letter| letter.position) {
-                places.remove((number, position))?;
+                places.remove(position)?;
             }
         }
     }

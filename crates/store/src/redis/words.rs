@@ -14,7 +14,7 @@
 //! The *turn* is changed when a bucket that stays where it is must be looked at again by every
 //! writer; a writer's [`Stand`] holds both, the incarnation xor the turn.
 
-use crate::store::{Checkpoint, Stand};
+use crate::store::{Checkpoint, NEVER_US, Stand};
 
 const FORMAT: &str = "T001";
 const NONE: &str = "----------------";
@@ -77,10 +77,11 @@ impl Record {
     }
 }
 
-/// The short summary of a space in a bucket: complete since, least freshness.
+/// The short summary of a space in a bucket: complete since, least freshness if something was
+/// applied of every partition.
 pub(super) fn summary(bytes: &[u8]) -> (Option<i64>, Option<i64>) {
     let text = std::str::from_utf8(bytes).unwrap_or(NONE);
-    (instant(text, 0), instant(text, 16))
+    (instant(text, 0), instant(text, 16).filter(|&fresh_us| fresh_us != NEVER_US))
 }
 
 /// The field and the two numbers of a checkpoint.

@@ -5,7 +5,7 @@ use super::block_on;
 use crate::StoreError;
 use crate::store::{
     Append, At, BASE_MARK, Batch, Checkpoint, Durability, Grown, MAX_KEY_BYTES, MAX_RECORD_BYTES,
-    Marker, Meta, Read, Space, Stand, Stands, Store, Swap, Value,
+    Marker, Meta, NEVER_US, Read, Space, Stand, Stands, Store, Swap, Value,
 };
 
 /// A rule and its sentence.
@@ -215,6 +215,11 @@ fn checkpoints_of_partitions_and_spaces_are_apart(store: &dyn Store) {
 
 fn freshness_is_that_of_the_slowest_partition(store: &dyn Store) {
     say(store, &[(USERS.into(), checkpoint(0, 1, 300)), (USERS.into(), checkpoint(1, 9, -200))]);
+    assert_eq!(meta(store, USERS).fresh_us, Some(-200));
+    say(store, &[(USERS.into(), checkpoint(2, 0, NEVER_US))]);
+    assert_eq!(meta(store, USERS).fresh_us, None, "of partition 2 nothing is there");
+    assert_eq!(read(store, users(b"a")).meta.fresh_us, None);
+    say(store, &[(USERS.into(), checkpoint(2, 0, 7))]);
     assert_eq!(meta(store, USERS).fresh_us, Some(-200));
 }
 

@@ -184,6 +184,7 @@ fn what_waits_when_the_log_is_dropped_is_written_first() {
 }
 
 fn letter(position: Option<u64>, reason: &str) -> DeadLetter {
+    let position = position.map(|offset| (0, offset));
     DeadLetter { position, reason: reason.to_owned(), bytes: reason.as_bytes().to_vec() }
 }
 
@@ -205,13 +206,16 @@ fn a_replay_files_no_dead_letter_twice() {
     let log = log();
     log.bury("pay", vec![letter(Some(4), "no time"), letter(Some(5), "NaN")]).expect("filed");
     assert_eq!(log.bury("pay", vec![letter(Some(5), "NaN"), letter(Some(6), "NaN")]), Ok(1));
+    let other = DeadLetter { position: Some((7, 4)), ..letter(None, "NaN") };
+    assert_eq!(log.bury("pay", vec![other.clone()]), Ok(1), "of another partition");
+    assert_eq!(log.bury("pay", vec![other]), Ok(0));
     let positions: Vec<_> = log
         .dead_letters("pay", None, 9)
         .expect("it answers")
         .into_iter()
         .map(|(_, letter)| letter.position)
         .collect();
-    assert_eq!(positions, [Some(4), Some(5), Some(6)]);
+    assert_eq!(positions, [Some((0, 4)), Some((0, 5)), Some((0, 6)), Some((7, 4))]);
 }
 
 #[test]

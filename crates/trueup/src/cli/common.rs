@@ -3,7 +3,7 @@
 use super::{Failure, definitions};
 use crate::catalog::Catalog;
 use crate::client::{Client, ClientOptions};
-use crate::settings::{Flags, Layer, Settings};
+use crate::settings::{Flags, Layer, Said, Settings};
 use clap::ValueEnum;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -26,9 +26,16 @@ pub(super) struct SettingsArgs {
     /// A file of SQL, or a folder of them
     #[arg(long, value_name = "PATH")]
     definitions: Option<String>,
-    /// Where state and log are: embedded:PATH or memory:
+    /// Where the state is: embedded:PATH, memory:, or a URL of Redis
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// The directory of logs and dead letters, where the state is in Redis [default: data]
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// Where events come from, or STREAM=URL where there are several streams:
+    /// kafka://HOST:PORT/TOPIC, or file:PATH (.parquet, .csv, .jsonl) for `trueup ingest`
+    #[arg(long, value_name = "URL")]
+    source: Vec<String>,
     /// The address to listen on, or of the server to talk to
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -52,10 +59,13 @@ impl SettingsArgs {
             layer: Layer {
                 definitions: self.definitions.clone(),
                 store: self.store.clone(),
+                data: self.data.clone(),
+                source: (!self.source.is_empty()).then(|| Said::Many(self.source.clone())),
                 listen: self.listen.clone(),
                 max_staleness: self.max_staleness.clone(),
                 token_file: self.token_file.clone(),
                 insecure: self.insecure.then_some(true),
+                ..Layer::default()
             },
         };
         let settings = Settings::load(&flags, |name| std::env::var(name).ok());

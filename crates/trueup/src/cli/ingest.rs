@@ -1,24 +1,24 @@
-//! `trueup ingest`: files into the streams' logs, and what the logs hold into the store; then it
-//! ends.
+//! `trueup ingest`: files into the streams' logs, and what the logs hold into the store. Then it
+//! ends, unless a stream comes from a broker: then it goes on until it is told to stop.
 
 use super::Failure;
 use super::common::{self, SOME_REFUSED, SettingsArgs};
 use super::progress::bar;
 use crate::clock::Clock;
-use crate::ingest::{FileError, Loaded, NewBeginning, load};
+use crate::ingest::{FileError, Loaded, NewBeginning, PushError, load};
 use crate::node::{Node, NodeOptions};
-use std::path::{Path, PathBuf};
+use crate::place::{SourcePlace, by_stream};
+use std::path::Path;
 use std::process::ExitCode;
-use trueup_store::StoreError;
+use std::time::Duration;
+
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Events to take in first: file:PATH, or STREAM=file:PATH where there are several streams;
-    /// .parquet, .csv or .jsonl
-    #[arg(long, value_name = "SOURCE")]
-    source: Vec<String>,
     /// Where the log does not hold what comes after the state: drop that state and begin anew
     #[arg(long)]
     new_beginning: bool,
@@ -27,9 +27,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     super::run::log_to_stderr();
     let settings = args.settings.load()?;
-    let options = NodeOptions {
+    let mut options = NodeOptions {
         catalog: common::catalog(&settings)?,
         place: settings.store.clone(),
+        sources: settings.sources.clone(),
         max_staleness: settings.max_staleness,
         token: None,
         ingest: true,
@@ -39,59 +40,59 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         },
         clock: Clock::system(),
     };
-    common::runtime()?.block_on(ingest(options, &args.source))
-}
-
-async fn ingest(options: NodeOptions, sources: &[String]) -> Result<ExitCode, Failure> {
     let streams = options.catalog.streams();
     let names: Vec<&str> = streams.iter().map(|part| part.stream.name.as_str()).collect();
-    let sources = sources.iter().map(|said| source(said, &names)).collect::<Result<Vec<_>, _>>()?;
-    let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
+    let files = by_stream(&options.sources, &names).map_err(|reason| format!("error: {reason}"))?;
+    options.sources.retain(|(_, place)| !matches!(place, SourcePlace::File(_)));
+    common::runtime()?.block_on(ingest(options, files))
+}
+
+async fn ingest(
+    options: NodeOptions,
+    sources: Vec<(usize, SourcePlace)>,
+) -> Result<ExitCode, Failure> {
+    let from_brokers = !options.sources.is_empty();
+    let stop = super::run::stop_signal()?;
+    let mut node = Node::start(options).map_err(|error| format!("error: {error}"))?;
     let mut refused = 0;
-    for (stream, path) in &sources {
-        refused += take_in(&node, *stream, path).await?;
-    }
-    let app = node.app();
-    for (number, part) in app.catalog().streams().iter().enumerate() {
-        let name = &part.stream.name;
-        let end = app.pusher.log.info(name)?.map_or(0, |info| info.end);
-        let progress = &app.pusher.progress[number];
-        let bar = bar(Some(end), &format!("applying {name}"));
-        while progress.applied().records < end {
-            bar.set_position(progress.applied().records);
-            // Either end of the wait leads back to the question above.
-            let wait = progress.wait_for(progress.applied().records + 1);
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(100), wait).await;
+    for (stream, place) in &sources {
+        if let SourcePlace::File(path) = place {
+            refused += take_in(&node, *stream, path).await?;
         }
-        bar.finish_and_clear();
-        println!("{name}: {end} events in the log, all applied");
+    }
+    if from_brokers {
+        eprintln!("applying events until told to stop");
+        let mut stop = std::pin::pin!(stop);
+        while node.is_working() {
+            tokio::select! {
+                () = &mut stop => break,
+                () = tokio::time::sleep(LOOK) => node.watch(),
+            }
+        }
+    } else {
+        apply_all(&node).await;
     }
     node.stop().map_err(|error| format!("error: {error}"))?;
     Ok(if refused > 0 { ExitCode::from(SOME_REFUSED) } else { ExitCode::SUCCESS })
 }
 
-/// The stream and the file of a source.
-fn source(said: &str, names: &[&str]) -> Result<(usize, PathBuf), Failure> {
-    let (stream, url) = match said.split_once('=') {
-        Some((stream, url)) => (Some(stream), url),
-        None => (None, said),
-    };
-    let place = match (stream, names) {
-        (None, [_]) => Some(0),
-        (None, _) => {
-            let names = names.join(", ");
-            let reason = format!("error: --source {said}: say which stream, as STREAM={said}; ");
-            return Err(format!("{reason}there are: {names}").into());
+/// Waits until all that the local logs have is applied.
+async fn apply_all(node: &Node) {
+    let app = node.app();
+    for (number, part) in app.catalog().streams().iter().enumerate() {
+        let name = &part.stream.name;
+        let end = app.pusher.end(number).unwrap_or(0);
+        let progress = &app.pusher.progress[number];
+        let bar = bar(Some(end), &format!("applying {name}"));
+        while progress.applied().records < end {
+            bar.set_position(progress.applied().records);
+            let next = [(0, progress.applied().records + 1)];
+            // Either end of the wait leads back to the question above.
+            let _ = tokio::time::timeout(LOOK, progress.wait_for(&next)).await;
         }
-        (Some(stream), _) => names.iter().position(|name| *name == stream),
-    };
-    let place = place.ok_or_else(|| {
-        format!("error: --source {said}: no such stream; there are: {}", names.join(", "))
-    })?;
-    let path = url.strip_prefix("file:").ok_or_else(|| {
-        format!("error: --source {said}: this version takes file:PATH and HTTP push")
-    })?;
-    Ok((place, path.into()))
+        bar.finish_and_clear();
+        println!("{name}: {end} events in the log, all applied");
+    }
 }
 
 /// Pushes a file's events into a stream's log; returns how many were refused.
@@ -126,7 +127,7 @@ async fn take_in(node: &Node, stream: usize, path: &Path) -> Result<usize, Failu
 /// Why a file was not taken in to its end.
 enum Taking {
     File(FileError),
-    Log(StoreError),
+    Log(PushError),
 }
 
 impl From<FileError> for Taking {

@@ -32,6 +32,7 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
     let options = NodeOptions {
         catalog,
         place: settings.store.clone(),
+        sources: settings.sources.clone(),
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: part == Part::Both,
@@ -50,23 +51,28 @@ async fn serve(options: NodeOptions, settings: &Settings) -> Result<(), Failure>
         format!("error: cannot listen on {}: {error}; choose another --listen", settings.listen)
     })?;
     let address = listener.local_addr()?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = stop_signal()?;
     let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
     if settings.insecure && !address.ip().is_loopback() {
         tracing::warn!(%address, "insecure = true: everybody who reaches this may read and write");
     }
     eprintln!("environment {}, state in {}", settings.environment, settings.store);
     eprintln!("listening on http://{address}");
-    let stop = async move {
+    let router = node.router();
+    node.serve(listener, router, stop).await.map_err(|error| format!("error: {error}").into())
+}
+
+/// Returns when the process is told to stop.
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
         tokio::select! {
             // Without a handler for Ctrl-C, SIGTERM still stops it.
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
         eprintln!("stopping");
-    };
-    let router = node.router();
-    node.serve(listener, router, stop).await.map_err(|error| format!("error: {error}").into())
+    })
 }
 
 /// Logs to standard error, as much as TRUEUP_LOG says (warnings, unless it says otherwise).

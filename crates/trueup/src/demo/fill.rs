@@ -25,7 +25,7 @@ pub(super) async fn fill(
     let stream = streams.iter().position(|part| part.stream.name == Transaction::STREAM);
     let stream = stream.ok_or("error: the definitions have no stream of transactions")?;
     let progress = &app.pusher.progress[stream];
-    let mut records = 0;
+    let mut places = Vec::new();
     for call in transactions.chunks(CALL_EVENTS) {
         let rows = tokio::task::block_in_place(|| lines(call));
         let rows: Vec<&[u8]> = rows.split(|byte| *byte == b'\n').collect();
@@ -33,17 +33,18 @@ pub(super) async fn fill(
         if let Some(rejected) = pushed.rejected.first() {
             return Err(format!("error: a simulated event was refused: {}", rejected.reason).into());
         }
-        records = pushed.records;
+        places = pushed.places;
         phase.at(progress.applied().records);
     }
     let (mut applied, mut moved) = (0, Instant::now());
-    while tokio::time::timeout(LOOK, progress.wait_for(records)).await.is_err() {
+    while tokio::time::timeout(LOOK, progress.wait_for(&places)).await.is_err() {
         let now = progress.applied().records;
         phase.at(now);
         if now > applied {
             (applied, moved) = (now, Instant::now());
         } else if moved.elapsed() > STUCK {
-            return Err(format!("error: ingest stands at event {applied} of {records}").into());
+            let all: u64 = places.iter().map(|(_, records)| records).sum();
+            return Err(format!("error: ingest stands at event {applied} of {all}").into());
         }
     }
     Ok(())

@@ -6,7 +6,8 @@ use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::http::App;
 use crate::ingest::NewBeginning;
-use crate::node::{Node, NodeError, NodeOptions, Place};
+use crate::node::{Node, NodeError, NodeOptions};
+use crate::place::{Place, Sources};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ impl Server {
         let node = Node::start(NodeOptions {
             catalog,
             place: Place::Embedded(state),
+            sources: Sources::new(),
             max_staleness: MAX_STALENESS,
             token: None,
             ingest: true,

@@ -80,7 +80,7 @@ pub(super) async fn push(
     let applied = match parameters.wait {
         None => None,
         Some(bound) => {
-            let waited = app.pusher.progress[number].wait_for(pushed.records);
+            let waited = app.pusher.progress[number].wait_for(&pushed.places);
             Some(tokio::time::timeout(bound, waited).await.is_ok())
         }
     };

@@ -80,12 +80,13 @@ async fn parts(app: &App) -> Vec<Part> {
 
 /// How far each stream is: what `trueup status` shows.
 pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
-    let streams = app.catalog().streams().iter().zip(&app.pusher.progress);
-    let streams = streams.map(|(part, progress)| {
+    let streams = app.catalog().streams().iter().zip(&app.pusher.progress).enumerate();
+    let streams = streams.map(|(number, (part, progress))| {
         let (name, counts, applied) = (&part.stream.name, &progress.counts, progress.applied());
         // What cannot be read shows as null, and in /readyz.
-        let end = app.pusher.log.info(name).ok().flatten().map(|info| info.end);
-        let dead = app.pusher.log.dead_count(name).ok();
+        let log = app.pusher.log.as_ref();
+        let dead = log.and_then(|log| log.dead_count(name).ok());
+        let end = app.pusher.end(number);
         json!({
             "stream": name,
             "log_records": end,

@@ -107,7 +107,8 @@ impl Metrics {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.ingest.reset();
         let now = app.serving.clock.now().0;
-        for (part, progress) in app.catalog().streams().iter().zip(&app.pusher.progress) {
+        let streams = app.catalog().streams().iter().zip(&app.pusher.progress);
+        for (number, (part, progress)) in streams.enumerate() {
             let stream = part.stream.name.as_str();
             let counts = &progress.counts;
             let all = [
@@ -132,8 +133,8 @@ impl Metrics {
             };
             gauge(&self.applied, applied.records);
             // A log that cannot be read shows in /readyz; here it has no lag to tell.
-            if let Ok(Some(info)) = app.pusher.log.info(stream) {
-                gauge(&self.lag, info.end.saturating_sub(applied.records));
+            if let Some(end) = app.pusher.end(number) {
+                gauge(&self.lag, end.saturating_sub(applied.records));
             }
             if applied.fresh_us > 0 {
                 gauge(&self.freshness, now.abs_diff(applied.fresh_us.min(now)));

@@ -1,5 +1,6 @@
 //! Errors as problem documents (RFC 9457): what is wrong, where, and the remedy.
 
+use crate::ingest::PushError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -94,6 +95,29 @@ impl From<StoreError> for Problem {
             .detail(error.to_string())
             .remedy(advice.remedy);
         if advice.retry { problem.retry_after_s(1) } else { problem }
+    }
+}
+
+impl From<PushError> for Problem {
+    fn from(error: PushError) -> Problem {
+        let not_written = |status, detail: String| {
+            Problem::new(status, "not-written", "The events were not written").detail(detail)
+        };
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match error {
+            PushError::Store(error) => error.into(),
+            PushError::Source(error) => {
+                let problem = not_written(unavailable, error.to_string()).remedy(error.remedy);
+                if error.retry { problem.retry_after_s(1) } else { problem }
+            }
+            busy @ PushError::Busy(_) => not_written(unavailable, busy.to_string())
+                .remedy("wait a little and send again")
+                .retry_after_s(1),
+            elsewhere @ PushError::Elsewhere { .. } => {
+                not_written(unavailable, elsewhere.to_string())
+                    .remedy("push to the process that has the log")
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::problem::Problem;
 use super::{App, unknown};
+use crate::ingest::Sink;
 use axum::extract::{Path, State};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -27,7 +28,13 @@ pub(super) async fn replay(
         return Err(unknown("stream", &stream, &app.catalog().stream_names()));
     }
     let from = from(uri.query().unwrap_or_default())?;
-    let read = app.pusher.log.read(&stream, from, MAX_RECORDS, MAX_BYTES);
+    let number = app.catalog().streams().iter().position(|part| part.stream.name == stream);
+    let Some(Sink::Log(log)) = number.map(|number| &app.pusher.sinks[number]) else {
+        return Err(Problem::bad_request(format!("stream {stream} has no log in this process"))
+            .at("path")
+            .remedy("read it where the stream's source is, or at the process that has the log"));
+    };
+    let read = log.read(&stream, from, MAX_RECORDS, MAX_BYTES);
     let records = read.map_err(|error| match error {
         StoreError::Gap { first, end, .. } => {
             Problem::bad_request(format!("the log holds offsets {first} to {end}, not {from}"))

@@ -6,7 +6,7 @@ use super::IngestError;
 use super::progress::Counts;
 use crate::catalog::{Catalog, stored};
 use std::collections::BTreeSet;
-use trueup_core::fold;
+use trueup_core::{Position, fold_settled};
 use trueup_store::{At, Grown, Store, Swap};
 
 /// Bytes of a tail below which a value is left alone: some fifty records, which a read folds in a
@@ -58,14 +58,24 @@ async fn compact_some(
     let mut folded = Vec::with_capacity(keys.len());
     for ((group, at), read) in keys.iter().zip(&reads) {
         let Some(value) = &read.value else { continue };
-        match fold(catalog.plan(*group), at.key, stored(value), &catalog.limits) {
+        // An append need not know how long the base is.
+        let (base_len, tail_len) = (value.base().len(), value.tail().len());
+        if !outgrown(&Grown { base_len, tail_len }) {
+            continue;
+        }
+        let settled = |Position { source, partition, offset }: Position| {
+            read.meta.offset(source, partition).is_some_and(|applied| offset <= applied)
+        };
+        let (plan, stored) = (catalog.plan(*group), stored(value));
+        match fold_settled(plan, at.key, stored, &catalog.limits, &settled) {
+            Ok(done) if done.kept.len() == tail_len => {}
             Ok(done) => {
                 Counts::add(&counts.compactions, 1);
                 Counts::add(&counts.duplicates, done.met.duplicates);
                 Counts::add(&counts.id_conflicts, done.met.conflicts);
                 Counts::add(&counts.late, done.met.late);
                 Counts::add(&counts.keys_cut, u64::from(done.cut));
-                folded.push((*at, value, read.stand.epoch, done.base));
+                folded.push((*at, value, read.stand.epoch, done));
             }
             // The damage stays where it is, so that reads of this key say UNKNOWN.
             Err(error) => {
@@ -76,12 +86,12 @@ async fn compact_some(
     }
     let swaps: Vec<Swap<'_>> = folded
         .iter()
-        .map(|(at, replaced, epoch, base)| Swap {
+        .map(|(at, replaced, epoch, done)| Swap {
             epoch: *epoch,
             at: *at,
             replaced,
-            base,
-            kept: &[],
+            base: &done.base,
+            kept: &done.kept,
         })
         .collect();
     crate::fault::point("compaction");

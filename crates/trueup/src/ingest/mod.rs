@@ -10,18 +10,19 @@
 //! got stands in the store, in the same transaction. It serves nobody: reading is `serve`'s.
 
 mod admit;
-mod begin;
+mod apply;
 mod compact;
 mod file;
 mod prepare;
 mod progress;
 mod push;
 pub mod source;
+mod standing;
 mod worker;
 
-pub use begin::NewBeginning;
 pub use file::{FileError, FileKind, Loaded, load};
 pub use prepare::{Prepared, prepare};
 pub use progress::{Applied, Bell, Counts, Progress};
-pub use push::{Pushed, Pusher, RejectedEvent};
+pub use push::{PushError, Pushed, Pusher, RejectedEvent, Sink};
+pub use standing::NewBeginning;
 pub use worker::{IngestError, Worker, WorkerOptions};

@@ -1,16 +1,19 @@
 //! How far a stream has been applied, and what was met on the way: for waiting callers, freshness
 //! and metrics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How far a stream has been applied to the store.
+/// How far a partition of a stream has been applied to the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Records of the log that are in the state: all with offsets below this number.
     pub records: u64,
+    /// One past the last offset of the log, as it was last heard of.
+    pub end: u64,
     /// As of when, wall-clock microseconds since 1970, the state had everything.
     pub fresh_us: i64,
 }
@@ -51,32 +54,50 @@ impl Counts {
 /// One stream's progress, shared between its worker and those who ask.
 #[derive(Debug)]
 pub struct Progress {
-    applied: watch::Sender<Applied>,
+    applied: watch::Sender<BTreeMap<u32, Applied>>,
     /// What was met.
     pub counts: Counts,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { applied: watch::Sender::new(Applied::default()), counts: Counts::default() }
+        Progress { applied: watch::Sender::new(BTreeMap::new()), counts: Counts::default() }
     }
 }
 
 impl Progress {
-    /// How far the stream has been applied.
+    /// How far the partitions that are read here have been applied, taken together: their records,
+    /// and the freshness of the slowest; nothing, and 0, before the first.
     pub fn applied(&self) -> Applied {
-        *self.applied.borrow()
+        let partitions = self.applied.borrow();
+        Applied {
+            records: partitions.values().map(|applied| applied.records).sum(),
+            end: partitions.values().map(|applied| applied.end).sum(),
+            fresh_us: partitions.values().map(|applied| applied.fresh_us).min().unwrap_or(0),
+        }
     }
 
-    pub(super) fn advance(&self, applied: Applied) {
-        self.applied.send_replace(applied);
+    /// The partitions that are read here, each with how far it is.
+    pub fn partitions(&self) -> BTreeMap<u32, Applied> {
+        self.applied.borrow().clone()
     }
 
-    /// Returns when the first `records` records of the log are applied; bound it with a timeout.
-    pub async fn wait_for(&self, records: u64) {
+    /// These are the partitions that are read here, and how far they are.
+    pub(super) fn advance(&self, partitions: BTreeMap<u32, Applied>) {
+        self.applied.send_replace(partitions);
+    }
+
+    /// Returns when of each of these partitions so many records are applied; bound it with a
+    /// timeout.
+    pub async fn wait_for(&self, places: &[(u32, u64)]) {
+        let there = |applied: &BTreeMap<u32, Applied>| {
+            places.iter().all(|(partition, records)| {
+                applied.get(partition).map_or(0, |applied| applied.records) >= *records
+            })
+        };
         let mut watching = self.applied.subscribe();
         // The sender lives in self, so waiting ends only with the condition.
-        let _ = watching.wait_for(|applied| applied.records >= records).await;
+        let _ = watching.wait_for(there).await;
     }
 }
 

@@ -1,16 +1,25 @@
-//! Push: events from callers into the stream's log, acknowledged when the log has them on disk.
+//! Push: events from callers into the stream's log, acknowledged when the log has them: a local one
+//! on disk, a broker's at all replicas in sync.
 //!
 //! What cannot be an event is told to the caller and filed as a dead letter; the rest of the call
 //! goes on. Sending the same events again is harmless: their ids tell.
 
 use super::admit;
 use super::progress::{Bell, Counts, Progress};
+#[cfg(feature = "kafka")]
+use super::source::{KafkaProducer, ProduceError};
+use super::source::{SourceError, SourceRecord};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
+#[cfg(feature = "kafka")]
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use trueup_core::Value;
 use trueup_sql::decode::MAX_BAD_ROW_BYTES;
-use trueup_store::{DeadLetter, Done, Log, LogRecord, Lot, StoreError};
+use trueup_sql::value_at;
+use trueup_store::{DeadLetter, Done, Log, Lot, StoreError};
 
 /// Bytes of the longest reason that a dead letter keeps.
 const MAX_REASON_BYTES: usize = 1 << 10;
@@ -22,8 +31,9 @@ pub struct Pushed {
     pub accepted: usize,
     /// Those that it has not, in the order of the call.
     pub rejected: Vec<RejectedEvent>,
-    /// Records of the log with these events: wait for so many to be applied.
-    pub records: u64,
+    /// By partition, the records of the log up to the last of these events: wait for so many to be
+    /// applied.
+    pub places: Vec<(u32, u64)>,
 }
 
 /// An event that was not taken.
@@ -37,13 +47,68 @@ pub struct RejectedEvent {
     pub reason: String,
 }
 
+/// The log of a stream, for those who write to it.
+#[derive(Debug)]
+pub enum Sink {
+    /// A local one.
+    Log(Arc<Log>),
+    /// A topic of Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaProducer),
+    /// Another process has it.
+    Elsewhere,
+}
+
+/// Why a call's events were not taken. None of them is acknowledged then, though some may be found
+/// in the log later, and sending them again is harmless.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The local log failed.
+    Store(StoreError),
+    /// The broker failed.
+    Source(SourceError),
+    /// More is waiting for the broker than may.
+    Busy(String),
+    /// This process has no log for the stream.
+    Elsewhere {
+        /// The stream.
+        stream: String,
+    },
+}
+
+impl From<StoreError> for PushError {
+    fn from(error: StoreError) -> PushError {
+        PushError::Store(error)
+    }
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PushError::Store(error) => error.fmt(f),
+            PushError::Source(error) => error.fmt(f),
+            PushError::Busy(detail) => f.write_str(detail),
+            PushError::Elsewhere { stream } => write!(
+                f,
+                "this process takes no events of stream {stream}: its log is that of another; push \
+                 to the process that runs `trueup run`, or give the stream a source that all share"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PushError {}
+
 /// Takes pushed events for all streams; shared by all connections.
 #[derive(Debug)]
 pub struct Pusher {
     /// The definitions.
     pub catalog: Arc<Catalog>,
-    /// Where events go.
-    pub log: Arc<Log>,
+    /// The local logs, and where dead letters are filed; `None` in a process that only answers.
+    pub log: Option<Arc<Log>>,
+    /// By stream: its log.
+    pub sinks: Vec<Sink>,
     /// Wall-clock time.
     pub clock: Clock,
     /// By stream: its progress and counters.
@@ -54,45 +119,84 @@ pub struct Pusher {
 
 /// Events sorted into what the log takes and what it does not.
 struct Sorted {
-    lot: Lot,
+    /// Places in the call of those that the log takes, each with its key.
+    kept: Vec<(usize, String)>,
+    now_us: i64,
     rejected: Vec<RejectedEvent>,
     letters: Vec<DeadLetter>,
     unknown_fields: u64,
 }
 
 impl Pusher {
+    /// For streams that all have a local log.
+    pub fn local(catalog: Arc<Catalog>, log: Log, clock: Clock) -> Pusher {
+        let (streams, log) = (catalog.streams().len(), Arc::new(log));
+        Pusher {
+            sinks: (0..streams).map(|_| Sink::Log(Arc::clone(&log))).collect(),
+            progress: (0..streams).map(|_| Arc::default()).collect(),
+            wakes: (0..streams).map(|_| Arc::default()).collect(),
+            log: Some(log),
+            catalog,
+            clock,
+        }
+    }
+
+    /// How many records a stream's log has, as far as this process knows.
+    pub fn end(&self, stream: usize) -> Option<u64> {
+        match &self.sinks[stream] {
+            Sink::Log(log) => {
+                let name = &self.catalog.streams()[stream].stream.name;
+                log.info(name).ok().flatten().map(|info| info.end)
+            }
+            _ => {
+                let partitions = self.progress[stream].partitions();
+                (!partitions.is_empty())
+                    .then(|| partitions.values().map(|applied| applied.end).sum())
+            }
+        }
+    }
+
     /// Takes the events of one call, each one JSON object, into the log of a stream, and returns
-    /// when they are on disk.
+    /// when they are there.
     ///
     /// # Errors
-    /// Those of the log: nothing of the call is acknowledged then, though some of it may be found
-    /// in the log later, and sending it again is harmless.
-    pub async fn push(&self, stream: usize, rows: &[&[u8]]) -> Result<Pushed, StoreError> {
+    /// [`PushError`].
+    pub async fn push(&self, stream: usize, rows: &[&[u8]]) -> Result<Pushed, PushError> {
         let part = &self.catalog.streams()[stream];
         let name = &part.stream.name;
         let counts = &self.progress[stream].counts;
-        let Sorted { lot, rejected, letters, unknown_fields } = self.sort(part, rows)?;
-        let accepted = lot.len();
-        let (kept, buried) = (oneshot::channel(), oneshot::channel());
-        if accepted > 0 {
-            self.log.submit(name, lot, tell(kept.0))?;
-        }
-        let filed = letters.len();
-        if filed > 0 {
-            self.log.submit_dead(name, letters, tell(buried.0))?;
-        }
-        let records = match accepted {
-            0 => 0,
-            _ => told(kept.1).await? + accepted as u64,
+        let Sorted { kept, now_us, rejected, letters, unknown_fields } = self.sort(part, rows)?;
+        let accepted = kept.len();
+        let filing = match &self.log {
+            Some(log) if !letters.is_empty() => {
+                let filed = oneshot::channel();
+                log.submit_dead(name, letters, tell(filed.0))?;
+                Some(filed.1)
+            }
+            _ => None,
         };
-        if filed > 0 {
-            let new = told(buried.1).await?;
-            Counts::add(&counts.dead_letters, new);
+        let places = match &self.sinks[stream] {
+            _ if accepted == 0 => Vec::new(),
+            Sink::Log(log) => {
+                let mut lot = Lot::default();
+                for (index, _) in &kept {
+                    lot.push(now_us, rows[*index])?;
+                }
+                let written = oneshot::channel();
+                log.submit(name, lot, tell(written.0))?;
+                vec![(0, told(written.1).await? + accepted as u64)]
+            }
+            #[cfg(feature = "kafka")]
+            Sink::Kafka(producer) => produce(producer, &kept, rows).await?,
+            Sink::Elsewhere => return Err(PushError::Elsewhere { stream: name.clone() }),
+        };
+        if let Some(filing) = filing {
+            Counts::add(&counts.dead_letters, told(filing).await?);
         }
         Counts::add(&counts.accepted, accepted as u64);
         Counts::add(&counts.unknown_fields, unknown_fields);
         self.wakes[stream].ring();
-        Ok(Pushed { accepted, rejected, records })
+        Ok(Pushed { accepted, rejected, places })
     }
 
     fn sort(&self, part: &StreamPart, rows: &[&[u8]]) -> Result<Sorted, StoreError> {
@@ -101,8 +205,10 @@ impl Pusher {
             StoreError::Unavailable { detail: error.to_string() }
         })?;
         let now = self.clock.now().0;
+        let ids = decoded.batch.column(part.stream.id);
         let mut sorted = Sorted {
-            lot: Lot::default(),
+            kept: Vec::with_capacity(decoded.kept.len()),
+            now_us: now,
             rejected: Vec::new(),
             letters: Vec::new(),
             unknown_fields: decoded.unknown_fields,
@@ -116,7 +222,7 @@ impl Pusher {
         for (row, &index) in decoded.kept.iter().enumerate() {
             let bytes = rows[index];
             match admit::refusal(part, &decoded.batch, row, now) {
-                None => sorted.lot.push(now, bytes)?,
+                None => sorted.kept.push((index, key(&value_at(ids, row)))),
                 Some((column, reason)) => {
                     let bytes = bytes[..bytes.len().min(MAX_BAD_ROW_BYTES)].to_vec();
                     let letter = DeadLetter { position: None, reason: cut(reason.clone()), bytes };
@@ -131,6 +237,44 @@ impl Pusher {
     }
 }
 
+/// What keeps an event's repeats in one partition of a broker's log: its id.
+fn key(id: &Value) -> String {
+    match id {
+        Value::Int(number) => number.to_string(),
+        Value::Text(text) => text.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Sends events to a topic; by partition, the records up to the last of them.
+#[cfg(feature = "kafka")]
+async fn produce(
+    producer: &KafkaProducer,
+    kept: &[(usize, String)],
+    rows: &[&[u8]],
+) -> Result<Vec<(u32, u64)>, PushError> {
+    let mut sending = Vec::with_capacity(kept.len());
+    for (index, key) in kept {
+        let (sender, receiver) = oneshot::channel();
+        // A caller that has gone away need not be told.
+        let sent = Box::new(move |placed| drop(sender.send(placed)));
+        producer.send(key.as_bytes(), rows[*index], sent).map_err(|error| match error {
+            ProduceError::Refused(error) => PushError::Source(error),
+            busy => PushError::Busy(busy.to_string()),
+        })?;
+        sending.push(receiver);
+    }
+    let mut places: BTreeMap<u32, u64> = BTreeMap::new();
+    for receiver in sending {
+        let gone = || StoreError::Unavailable { detail: "the producer has ended".into() };
+        let placed = receiver.await.map_err(|_| PushError::Store(gone()))?;
+        let (partition, offset) = placed.map_err(PushError::Source)?;
+        let records = places.entry(partition).or_default();
+        *records = (*records).max(offset + 1);
+    }
+    Ok(places.into_iter().collect())
+}
+
 fn tell(sender: oneshot::Sender<Result<u64, StoreError>>) -> Done {
     // A caller that has gone away need not be told.
     Box::new(move |answer| drop(sender.send(answer)))
@@ -142,9 +286,9 @@ async fn told(receiver: oneshot::Receiver<Result<u64, StoreError>>) -> Result<u6
 }
 
 /// The dead letter of a record of the log.
-pub(super) fn letter(reason: String, record: &LogRecord) -> DeadLetter {
+pub(super) fn letter(reason: String, record: &SourceRecord) -> DeadLetter {
     let bytes = record.payload[..record.payload.len().min(MAX_BAD_ROW_BYTES)].to_vec();
-    DeadLetter { position: Some(record.offset), reason: cut(reason), bytes }
+    DeadLetter { position: Some((record.partition, record.offset)), reason: cut(reason), bytes }
 }
 
 /// A reason within its bound.

@@ -1,23 +1,24 @@
-//! The worker of one stream: reads its log in order and appends to the store.
+//! The worker of one stream: reads its log, each partition in order, and appends to the store.
 //!
 //! ```text
-//! look ─▶ begin at the least checkpoint ─▶ read ─▶ decode, admit ─▶ bury ─▶ append ─▶ compact ─┐
-//!   ▲                                       ▲                                                  │
-//!   └── the store lost acknowledged writes ─┴──────────────────────────────────────────────────┘
+//! look ─▶ seek the least checkpoints ─▶ poll ─▶ decode, admit ─▶ bury ─▶ append ─▶ compact ─┐
+//!   ▲                                     ▲                                                 │
+//!   └── other partitions, or the store ───┴─────────────────────────────────────────────────┘
+//!       lost acknowledged writes
 //! ```
 //!
-//! Records and the checkpoint that speaks of them are one write. What fails for a while is tried
-//! again, from the checkpoints; what cannot mend itself ends the worker with the reason.
+//! A checkpoint is written with the records that it speaks of or after them, never before. What
+//! fails for a while is tried again, from the checkpoints; what cannot mend itself ends the worker
+//! with the reason.
 
-use super::begin::{self, NewBeginning, PARTITION, Standing};
+use super::apply::{Applying, apply};
 use super::compact::compact;
-use super::prepare::{Prepared, prepare};
+use super::prepare::Prepared;
 use super::progress::{Applied, Bell, Counts, Progress};
-use super::{admit, push};
+use super::source::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};
+use super::standing::{self, NewBeginning, Standing};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
 use trueup_sql::decode::DecodeError;
-use trueup_store::{Batch, DeadLetter, Durability, Log, LogRecord, Marker, Store, StoreError};
+use trueup_store::{Batch, Durability, Log, Marker, Space, Store, StoreError};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
 /// some milliseconds only.
@@ -35,14 +36,14 @@ const BATCH_EVENTS: usize = 4_096;
 /// Bytes of events of one write.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// How often a quiet stream's freshness is written.
+/// How often a quiet partition's freshness is learned and written.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// How often what is in the store is made durable. Until then a loss of power takes it back, and
 /// the log brings it again.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// Pause before the first retry of a store that fails, doubled up to [`MAX_PAUSE`].
+/// Pause before the first retry of a store or a source that fails, doubled up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest pause between retries.
@@ -52,8 +53,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum IngestError {
-    /// The store or the log failed.
+    /// The store or the dead letters failed.
     Store(StoreError),
+    /// The log failed.
+    Source(SourceError),
     /// The log does not hold what comes after a checkpoint.
     Gap {
         /// The stream.
@@ -61,12 +64,7 @@ pub enum IngestError {
         /// The group whose checkpoint it is.
         group: String,
         /// What is missing.
-        why: &'static str,
-    },
-    /// The stream could not be made in the log.
-    NoStream {
-        /// The stream.
-        stream: String,
+        why: String,
     },
     /// The log's records could not be made a batch.
     Decode(DecodeError),
@@ -74,9 +72,27 @@ pub enum IngestError {
     Thread(std::io::Error),
 }
 
+impl IngestError {
+    /// Whether trying again, from the checkpoints, may mend it.
+    fn mends_itself(&self) -> bool {
+        match self {
+            IngestError::Store(StoreError::Rewound { .. }) => true,
+            IngestError::Store(error) => error.advice().retry,
+            IngestError::Source(error) => error.retry,
+            _ => false,
+        }
+    }
+}
+
 impl From<StoreError> for IngestError {
     fn from(error: StoreError) -> IngestError {
         IngestError::Store(error)
+    }
+}
+
+impl From<SourceError> for IngestError {
+    fn from(error: SourceError) -> IngestError {
+        IngestError::Source(error)
     }
 }
 
@@ -90,15 +106,13 @@ impl fmt::Display for IngestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IngestError::Store(error) => error.fmt(f),
+            IngestError::Source(error) => error.fmt(f),
             IngestError::Gap { stream, group, why } => write!(
                 f,
                 "events of stream {stream} are missing for group {group}: {why}; put the log back, \
                  or start once with --new-beginning, which drops that state and begins with what \
                  the log has"
             ),
-            IngestError::NoStream { stream } => {
-                write!(f, "stream {stream} could not be made in the log; check its disk")
-            }
             IngestError::Decode(error) => error.fmt(f),
             IngestError::Thread(error) => write!(f, "a thread could not be started: {error}"),
         }
@@ -114,15 +128,15 @@ pub struct WorkerOptions {
     pub catalog: Arc<Catalog>,
     /// The stream, by number.
     pub stream: usize,
-    /// Where events come from.
-    pub log: Arc<Log>,
+    /// Where dead letters go.
+    pub letters: Arc<Log>,
     /// Where their records go.
     pub store: Arc<dyn Store>,
     /// Wall-clock time.
     pub clock: Clock,
     /// Told how far it is.
     pub progress: Arc<Progress>,
-    /// Rung when the log has more.
+    /// Ends the wait of a source that listens to it, so that stopping need not wait.
     pub wake: Arc<Bell>,
     /// What to do about a gap.
     pub policy: NewBeginning,
@@ -137,24 +151,36 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Finds where to begin and starts the thread.
+    /// Finds where to begin and starts the thread. `source` is the stream's log.
     ///
     /// # Errors
-    /// [`IngestError::Gap`] if events would be missing, and what the store and the log say.
-    pub fn start(options: WorkerOptions, runtime: &Handle) -> Result<Worker, IngestError> {
+    /// [`IngestError::Gap`] if events would be missing, and what the store and the source say.
+    pub fn start(
+        options: WorkerOptions,
+        source: Box<dyn Source>,
+        runtime: &Handle,
+    ) -> Result<Worker, IngestError> {
         let stop = Arc::new(AtomicBool::new(false));
         let wake = Arc::clone(&options.wake);
         let name = format!("ingest {}", options.catalog.streams()[options.stream].stream.name);
         let policy = options.policy;
         let mut work = Work {
+            spaces: options.catalog.spaces(options.stream),
             options,
+            source,
             runtime: runtime.clone(),
             stop: Arc::clone(&stop),
             synced: Instant::now(),
+            told: Instant::now(),
+            heard: Instant::now(),
             dirty: false,
         };
         let mut standing = work.begin(policy)?;
-        work.vouch(&mut standing)?;
+        // A log that is ours alone is vouched for before the first request comes.
+        match work.step(&mut standing) {
+            Err(error) if !error.mends_itself() => return Err(error),
+            _ => {}
+        }
         let run = move || work.run(standing);
         let thread = std::thread::Builder::new().name(name).spawn(run);
         Ok(Worker { thread: Some(thread.map_err(IngestError::Thread)?), stop, wake })
@@ -165,7 +191,7 @@ impl Worker {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Lets it finish its batch, makes the store durable and waits for it.
+    /// Lets it finish its batch, tells the store how far it is, makes the store durable and waits for it.
     ///
     /// # Errors
     /// What ended it before.
@@ -188,11 +214,21 @@ impl Drop for Worker {
     }
 }
 
+/// What a worker's thread has.
 struct Work {
     options: WorkerOptions,
+    source: Box<dyn Source>,
     runtime: Handle,
     stop: Arc<AtomicBool>,
+    /// Of the stream's groups, in their order.
+    spaces: Vec<Space>,
+    /// When the store was last made durable.
     synced: Instant,
+    /// When checkpoints were last written.
+    told: Instant,
+    /// When the log was last asked for its ends.
+    heard: Instant,
+    /// Whether something was written since the store was made durable.
     dirty: bool,
 }
 
@@ -202,40 +238,41 @@ impl Work {
     }
 
     fn begin(&mut self, policy: NewBeginning) -> Result<Standing, IngestError> {
-        let WorkerOptions { catalog, log, store, .. } = &self.options;
-        let part = self.part();
-        let info = begin::info(log, &part.stream.name)?;
-        let spaces: Vec<_> = part.groups.iter().map(|&group| catalog.space(group)).collect();
-        let mut look = self.runtime.block_on(store.look(&spaces))?;
-        let gaps = begin::gaps(part, &look, info);
+        let catalog = Arc::clone(&self.options.catalog);
+        let part = &catalog.streams()[self.options.stream];
+        let store = Arc::clone(&self.options.store);
+        let (number, roster) = (self.source.number(), self.source.roster()?);
+        let mut look = self.runtime.block_on(store.look(&self.spaces))?;
+        let gaps = standing::gaps(part, number, &roster, &look);
         for (group, why) in &gaps {
             let name = &catalog.group(*group).name;
             if policy == NewBeginning::Refuse {
-                let (stream, group) = (part.stream.name.clone(), name.clone());
+                let (stream, group, why) = (part.stream.name.clone(), name.clone(), why.clone());
                 return Err(IngestError::Gap { stream, group, why });
             }
             tracing::warn!(group = name, why, "a new beginning: the group's state is dropped");
             self.runtime.block_on(store.drop_space(catalog.space(*group)))?;
         }
         if !gaps.is_empty() {
-            look = self.runtime.block_on(store.look(&spaces))?;
+            look = self.runtime.block_on(store.look(&self.spaces))?;
         }
-        begin::begin(log, part, &look, info)
+        let since_us = self.complete_since(&roster)?;
+        Ok(Standing::begin(part, number, &roster, look, since_us))
     }
 
-    /// Says at once that the state is whole if it stands at the log's end, so that the first
-    /// request after a start finds it vouched for.
-    fn vouch(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
-        let now = self.options.clock.now();
-        let end = begin::info(&self.options.log, &self.part().stream.name)?.end;
-        if standing.next < end {
-            return Ok(());
+    /// The event time since when a state that begins with the log's first records is complete.
+    ///
+    /// A log held from its first record is the whole history. Else what is gone was admitted, so no
+    /// event time in it lies further ahead than the first record's log time and the bound on future
+    /// times.
+    fn complete_since(&mut self, roster: &[PartitionInfo]) -> Result<i64, IngestError> {
+        let mut since_us = i64::MIN;
+        for info in roster.iter().filter(|info| info.first > 0) {
+            let from = self.source.first_time_us(info.partition)?.unwrap_or(i64::MAX);
+            let ahead = from.saturating_add(self.part().stream.future_us).saturating_add(1);
+            since_us = since_us.max(ahead);
         }
-        match self.write(standing, &Prepared::default(), end, now.0) {
-            // The worker's loop tries again.
-            Err(IngestError::Store(error)) if self.mends_itself(&error) => Ok(()),
-            vouched => vouched,
-        }
+        Ok(since_us)
     }
 
     fn run(&mut self, mut standing: Standing) -> Result<(), IngestError> {
@@ -243,16 +280,16 @@ impl Work {
         loop {
             match self.step(&mut standing) {
                 Ok(true) => pause = MIN_PAUSE,
-                Ok(false) => return self.sync(),
-                Err(IngestError::Store(error)) if self.mends_itself(&error) => {
+                Ok(false) => return self.finish(&mut standing),
+                Err(error) if error.mends_itself() => {
                     let stream = &self.part().stream.name;
                     tracing::warn!(stream, %error, "ingest begins again from the checkpoints");
                     Counts::add(&self.options.progress.counts.rewinds, 1);
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(MAX_PAUSE);
-                    match self.begin(NewBeginning::Refuse) {
+                    match self.begin_again(&standing) {
                         Ok(found) => standing = found,
-                        Err(IngestError::Store(error)) if self.mends_itself(&error) => {}
+                        Err(error) if error.mends_itself() => {}
                         Err(error) => return self.end(error),
                     }
                     if self.stop.load(Ordering::SeqCst) {
@@ -264,8 +301,12 @@ impl Work {
         }
     }
 
-    fn mends_itself(&self, error: &StoreError) -> bool {
-        matches!(error, StoreError::Rewound { .. }) || error.advice().retry
+    /// Goes back to the checkpoints with the partitions that are read here.
+    fn begin_again(&mut self, standing: &Standing) -> Result<Standing, IngestError> {
+        let owned: Vec<u32> = standing.owned().map(|(partition, _)| partition).collect();
+        let mut found = self.begin(NewBeginning::Refuse)?;
+        self.source.seek(&found.own(&owned))?;
+        Ok(found)
     }
 
     fn end(&self, error: IngestError) -> Result<(), IngestError> {
@@ -274,27 +315,77 @@ impl Work {
         Err(error)
     }
 
+    /// Says the last word. What it cannot say is read again after the next start.
+    fn finish(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
+        if standing.is_untold() {
+            match self.write(standing, &Prepared::default(), true) {
+                Err(error) if error.mends_itself() => return Ok(()),
+                told => told?,
+            }
+        }
+        self.sync()
+    }
+
     /// One batch, or a wait for more. `false` when asked to stop.
     fn step(&mut self, standing: &mut Standing) -> Result<bool, IngestError> {
         if self.stop.load(Ordering::SeqCst) {
             return Ok(false);
         }
-        let name = self.part().stream.name.clone();
-        // Read before the log is: what comes later than this is not claimed to be there.
-        let now = self.options.clock.now();
-        let end = begin::info(&self.options.log, &name)?.end;
-        let records = self.options.log.read(&name, standing.next, BATCH_EVENTS, BATCH_BYTES)?;
-        if let Some(last) = records.last() {
-            let fresh_us = if last.offset + 1 >= end { now.0 } else { last.time_us };
-            self.apply(standing, &records, fresh_us)?;
-        } else {
-            self.write(standing, &Prepared::default(), standing.next, now.0)?;
-            self.options.wake.wait(HEARTBEAT);
+        let bounds =
+            Bounds { records: BATCH_EVENTS, bytes: BATCH_BYTES, wait: self.patience(standing) };
+        match self.source.poll(&bounds)? {
+            Polled::Owned(partitions) => self.own(standing, &partitions)?,
+            Polled::Records(records) if records.is_empty() => {}
+            Polled::Records(records) => self.apply(standing, &records)?,
+        }
+        if self.heard.elapsed() >= HEARTBEAT {
+            self.hear(standing)?;
+        }
+        if standing.is_untold() && self.told.elapsed() >= self.options.store.checkpoint_every() {
+            self.write(standing, &Prepared::default(), true)?;
         }
         if self.dirty && self.synced.elapsed() >= SYNC_EVERY {
             self.sync()?;
         }
         Ok(true)
+    }
+
+    /// How long a poll may wait: until the next word to the store is due, or the next question to
+    /// the log.
+    fn patience(&self, standing: &Standing) -> Duration {
+        let next = HEARTBEAT.saturating_sub(self.heard.elapsed());
+        if !standing.is_untold() {
+            return next;
+        }
+        next.min(self.options.store.checkpoint_every().saturating_sub(self.told.elapsed()))
+    }
+
+    /// Reads these partitions from now on, and says at once what stands at the log's end, so that
+    /// the first request after a start finds the state vouched for.
+    fn own(&mut self, standing: &mut Standing, partitions: &[u32]) -> Result<(), IngestError> {
+        // Others may have gone on since, or the store may be another.
+        *standing = self.begin(NewBeginning::Refuse)?;
+        self.source.seek(&standing.own(partitions))?;
+        self.hear(standing)?;
+        self.write(standing, &Prepared::default(), true)
+    }
+
+    /// Learns which partitions stand at the log's end.
+    fn hear(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
+        let owned: Vec<u32> = standing.owned().map(|(partition, _)| partition).collect();
+        // Read before the log is asked: what comes later than this is not claimed to be there.
+        let now = self.options.clock.now();
+        let ends = self.source.ends(&owned)?;
+        for (partition, end) in owned.into_iter().zip(ends) {
+            let Some(place) = standing.places.get_mut(&partition) else { continue };
+            place.end = end;
+            if place.next >= end {
+                place.fresh_us = place.fresh_us.max(now.0);
+                place.told = false;
+            }
+        }
+        self.heard = Instant::now();
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), IngestError> {
@@ -307,97 +398,79 @@ impl Work {
     fn apply(
         &mut self,
         standing: &mut Standing,
-        records: &[LogRecord],
-        fresh_us: i64,
+        records: &[SourceRecord],
     ) -> Result<(), IngestError> {
+        let WorkerOptions { catalog, letters, progress, .. } = &self.options;
         let part = self.part();
-        let payloads: Vec<&[u8]> = records.iter().map(|record| &record.payload[..]).collect();
-        let decoded = part.decoder.json_rows(&payloads)?;
-        let mut letters: Vec<DeadLetter> = Vec::new();
-        for bad in &decoded.bad {
-            letters.push(push::letter(bad.to_string(), &records[bad.index]));
-        }
-        let (batch, kept) = admitted(part, &decoded.batch, &decoded.kept, records, &mut letters)?;
-        let positions: Vec<Position> = kept
-            .iter()
-            .map(|&index| Position {
-                source: standing.source,
-                partition: PARTITION,
-                offset: records[index].offset + 1,
-            })
-            .collect();
         let behind = |group: usize, position: Position| {
-            let place = part.groups.iter().position(|&fed| fed == group);
-            place.is_some_and(|place| position.offset > standing.applied[place])
+            let place = standing.places.get(&position.partition);
+            let nth = part.groups.iter().position(|&fed| fed == group);
+            let applied = place.zip(nth).map(|(place, nth)| place.applied[nth]);
+            applied.is_some_and(|applied| position.offset > applied)
         };
-        let prepared = prepare(&self.options.catalog, part, &batch, &positions, behind);
-        for (row, reason) in &prepared.refused {
-            letters.push(push::letter(reason.clone(), &records[kept[*row]]));
+        let applying = apply(catalog, part, standing.source, records, behind)?;
+        let Applying { prepared, letters: bad } = applying;
+        if !bad.is_empty() {
+            let new = letters.bury(&part.stream.name, bad)?;
+            Counts::add(&progress.counts.dead_letters, new);
         }
-        if !letters.is_empty() {
-            let new = self.options.log.bury(&part.stream.name, letters)?;
-            Counts::add(&self.options.progress.counts.dead_letters, new);
+        let now = self.options.clock.now();
+        for record in records {
+            if let Some(place) = standing.places.get_mut(&record.partition) {
+                place.next = record.offset + 1;
+                // A producer's clock may be ahead of ours.
+                place.fresh_us = place.fresh_us.max(record.time_us.min(now.0));
+                place.told = false;
+            }
         }
-        let end = records.last().map_or(standing.next, |record| record.offset + 1);
-        self.write(standing, &prepared, end, fresh_us)
+        let due = self.told.elapsed() >= self.options.store.checkpoint_every();
+        self.write(standing, &prepared, due)
     }
 
+    /// Writes records, and with `tell` how far everything is.
     fn write(
         &mut self,
         standing: &mut Standing,
         prepared: &Prepared,
-        end: u64,
-        fresh_us: i64,
+        tell: bool,
     ) -> Result<(), IngestError> {
         let WorkerOptions { catalog, store, progress, .. } = &self.options;
         let part = self.part();
         let appends = prepared.appends(catalog);
-        let checkpoints = standing.checkpoints(catalog, part, end, fresh_us);
-        let marker = |&(group, since): &(usize, i64)| (catalog.space(group), Marker::Begin(since));
-        let markers: Vec<_> = standing.markers.iter().map(marker).collect();
+        let (mut checkpoints, mut markers) = (Vec::new(), Vec::new());
+        if tell {
+            checkpoints = standing.checkpoints(catalog, part);
+            let marker =
+                |&(group, since): &(usize, i64)| (catalog.space(group), Marker::Begin(since));
+            markers = standing.markers.iter().map(marker).collect();
+        }
         let batch = Batch {
             under: &standing.stands,
             appends: &appends,
             checkpoints: &checkpoints,
             markers: &markers,
-            expiry: &[],
+            expiry: catalog.expiry(),
             durability: Durability::Buffered,
         };
         crate::fault::point("before-checkpoint");
         let grown = self.runtime.block_on(store.append(&batch))?;
         crate::fault::point("after-checkpoint");
-        standing.markers.clear();
-        standing.next = end;
-        standing.applied.iter_mut().for_each(|applied| *applied = (*applied).max(end));
         Counts::add(&progress.counts.records, appends.len() as u64);
-        progress.advance(Applied { records: end, fresh_us });
+        let owned = standing.owned().map(|(partition, place)| {
+            let (records, end) = (place.next, place.end.max(place.next));
+            (partition, Applied { records, end, fresh_us: place.fresh_us.max(0) })
+        });
+        progress.advance(owned.collect());
         let keys = appends.iter().enumerate().map(|(n, append)| (prepared.group_of(n), append.at));
         self.runtime.block_on(compact(catalog, &**store, &progress.counts, keys, &grown))?;
         self.dirty = true;
+        if tell {
+            standing.told();
+            self.told = Instant::now();
+            let places: Vec<(u32, u64)> =
+                standing.owned().map(|(partition, place)| (partition, place.next)).collect();
+            self.source.applied(&places);
+        }
         Ok(())
     }
-}
-
-/// The events of a decoded batch that are admitted, and where each stood among the records.
-fn admitted(
-    part: &StreamPart,
-    batch: &RecordBatch,
-    kept: &[usize],
-    records: &[LogRecord],
-    letters: &mut Vec<DeadLetter>,
-) -> Result<(RecordBatch, Vec<usize>), IngestError> {
-    let mut rows = Vec::with_capacity(kept.len());
-    for (row, &index) in kept.iter().enumerate() {
-        let record = &records[index];
-        match admit::refusal(part, batch, row, record.time_us) {
-            None => rows.push(row as u32),
-            Some((_, reason)) => letters.push(push::letter(reason, record)),
-        }
-    }
-    if rows.len() == kept.len() {
-        return Ok((batch.clone(), kept.to_vec()));
-    }
-    let indices: Vec<usize> = rows.iter().map(|&row| kept[row as usize]).collect();
-    let taken = take_record_batch(batch, &UInt32Array::from(rows)).map_err(DecodeError::Batch)?;
-    Ok((taken, indices))
 }

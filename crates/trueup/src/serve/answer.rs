@@ -116,13 +116,15 @@ impl Serving {
             })
             .collect();
         let (reads, places, store) = self.read(view, &asks, request.detail, deadline).await;
-        let stale_before_us = self.clock.now().back(self.max_staleness_us).0;
+        let now = self.clock.now();
+        let stale_before_us = now.back(self.max_staleness_us).0;
         let found = view.lookups.iter().zip(&asks).enumerate().map(|(number, (lookup, asks))| {
             let lens = Lens {
                 catalog: &self.catalog,
                 view,
                 lookup,
                 request,
+                now_us: now.0,
                 stale_before_us,
                 wanted: &wanted.aggregates[number],
             };

@@ -2,7 +2,7 @@
 
 use super::request::Request;
 use super::status::Source;
-use crate::catalog::{Catalog, stored};
+use crate::catalog::{Catalog, SLACK_US, stored};
 use arrow::array::{Array, ArrayRef};
 use std::sync::Arc;
 use trueup_core::{Event, Instant, Key, Micros, Stored, Value, read};
@@ -60,6 +60,8 @@ pub(super) struct Lens<'a> {
     pub(super) view: &'a View,
     pub(super) lookup: &'a Lookup,
     pub(super) request: &'a Request,
+    /// Now, microseconds since 1970.
+    pub(super) now_us: i64,
     /// Now less the view's staleness bound, microseconds since 1970.
     pub(super) stale_before_us: i64,
     /// Places in [`Lookup::aggregates`] that are wanted.
@@ -156,12 +158,29 @@ impl Lens<'_> {
         else {
             return unknown(no_pipeline(group));
         };
+        if self.may_have_expired(row, read) {
+            return unknown(expired(group));
+        }
         let stored = read.value.as_ref().map(stored).unwrap_or_default();
         let mut found = self.evaluate(row, key.bytes(), stored, own, since_us);
         let stale = fresh_us < self.stale_before_us;
         found.found.iter_mut().for_each(|found| found.stale = stale);
         let meta = Some(Arc::clone(&read.meta));
         FoundRow { source: Source::Store, fresh_us: Some(fresh_us), meta, ..found }
+    }
+
+    /// Whether what the row's frames hold may have gone by its age: on a store whose values expire,
+    /// for an instant that lies further back than clocks and deliveries may be off, once the oldest
+    /// value can have expired at all.
+    fn may_have_expired(&self, row: usize, read: &Read) -> bool {
+        let Some(began_us) = read.meta.began_us else { return false };
+        let space = self.catalog.space(self.lookup.group);
+        let kept = self.catalog.expiry().iter().find(|(expiring, _)| *expiring == space);
+        let Some((_, kept)) = kept else { return false };
+        let kept_us = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
+        let slack_us = i64::try_from(SLACK_US).unwrap_or(i64::MAX);
+        let is_old = self.request.at[row] < self.now_us.saturating_sub(slack_us);
+        is_old && self.now_us >= began_us.saturating_add(kept_us)
     }
 
     fn evaluate(
@@ -195,6 +214,13 @@ impl Lens<'_> {
 fn no_pipeline(group: &GroupDef) -> String {
     format!(
         "no pipeline vouches for group {} yet; `trueup run` or `trueup ingest` makes one",
+        group.name
+    )
+}
+
+fn expired(group: &GroupDef) -> String {
+    format!(
+        "state of group {} that old may have expired; training sets from history hold such rows",
         group.name
     )
 }

@@ -4,17 +4,18 @@
 //! Two steps: `raw` is what is written, in any mixture; [`Settings`] is what follows from it,
 //! with every option settled and every impossible combination refused with its place and remedy.
 
+mod places;
 mod raw;
 mod text;
 
-pub use raw::{Flags, Layer};
+pub use raw::{Flags, Layer, Said};
 pub use text::duration;
 
-use crate::node::Place;
+use crate::place::{Place, Sources};
 use raw::Raw;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The file that is read where no other is named.
@@ -22,9 +23,6 @@ pub const FILE_NAME: &str = "trueup.toml";
 
 /// The environment where none is named.
 const DEFAULT_ENVIRONMENT: &str = "dev";
-
-/// The name of the environment that must say where its online store is.
-const PRODUCTION: &str = "production";
 
 /// How far the pipeline may be behind before values are STALE, unless settings say.
 const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(10);
@@ -36,8 +34,10 @@ pub struct Settings {
     pub environment: String,
     /// A file of SQL, or a folder of them.
     pub definitions: PathBuf,
-    /// Where state and log are kept.
+    /// Where state and logs are kept.
     pub store: Place,
+    /// Where events come from, beside HTTP push.
+    pub sources: Sources,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// How far behind the pipeline may be before values are STALE.
@@ -54,6 +54,7 @@ impl fmt::Debug for Settings {
             .field("environment", &self.environment)
             .field("definitions", &self.definitions)
             .field("store", &self.store)
+            .field("sources", &self.sources)
             .field("listen", &self.listen)
             .field("max_staleness", &self.max_staleness)
             .field("token", &self.token.as_ref().map(|_| "***"))
@@ -140,25 +141,8 @@ impl Settings {
                     .to_string()
             },
         )?;
-        let production = raw.environment == PRODUCTION;
-        let store = match raw.find(|layer| layer.store.as_ref()) {
-            Some((place, said)) => {
-                let parsed = store(said, raw.base(&place));
-                let parsed = parsed.map_err(|reason| value("store", place.to_string(), reason))?;
-                if production && parsed == Place::Memory {
-                    let reason = "production does not start with a store that forgets; name one \
-                                  that lasts, such as embedded:PATH";
-                    return Err(value("store", place.to_string(), reason.into()));
-                }
-                parsed
-            }
-            None if production => {
-                let reason = "production does not start without an online store that is named; \
-                              write store = \"embedded:PATH\" under [env.production]";
-                return Err(value("store", "nowhere".into(), reason.into()));
-            }
-            None => Place::Embedded("data".into()),
-        };
+        let store = places::store(&raw)?;
+        let sources = places::sources(&raw)?;
         let listen = match raw.find(|layer| layer.listen.as_ref()) {
             None => SocketAddr::from(([127, 0, 0, 1], 8080)),
             Some((place, said)) => said.parse().map_err(|_| {
@@ -185,6 +169,7 @@ impl Settings {
             environment: raw.environment.clone(),
             definitions,
             store,
+            sources,
             listen,
             max_staleness,
             token,
@@ -195,18 +180,6 @@ impl Settings {
 
 fn value(setting: &'static str, place: String, reason: String) -> SettingsError {
     SettingsError::Value { setting, place, reason }
-}
-
-/// A store's URL; relative paths are from `base`.
-fn store(said: &str, base: &Path) -> Result<Place, String> {
-    match said.split_once(':') {
-        Some(("memory", "")) => Ok(Place::Memory),
-        Some(("embedded", path)) if !path.is_empty() => Ok(Place::Embedded(base.join(path))),
-        Some(("redis" | "rediss" | "redis-sentinel" | "redis-cluster", _)) => {
-            Err(format!("{said:?} needs a later version; this one keeps state in embedded:PATH"))
-        }
-        _ => Err(format!("{said:?} is no store; write embedded:PATH, or memory: for a trial")),
-    }
 }
 
 #[cfg(test)]

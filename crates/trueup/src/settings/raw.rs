@@ -13,8 +13,20 @@ use std::path::{Path, PathBuf};
 pub struct Layer {
     /// A file of SQL, or a folder of them.
     pub definitions: Option<String>,
-    /// `embedded:PATH` or `memory:`.
+    /// `embedded:PATH`, `memory:`, or a URL of Redis.
     pub store: Option<String>,
+    /// What every key in Redis begins with.
+    pub store_prefix: Option<String>,
+    /// A file whose first line is the password of Redis.
+    pub store_password_file: Option<String>,
+    /// Certificates that vouch for Redis.
+    pub store_ca_file: Option<String>,
+    /// The directory of logs and dead letters, where the state is elsewhere.
+    pub data: Option<String>,
+    /// Where events come from.
+    pub source: Option<Said>,
+    /// librdkafka's properties; those that end in `_file` name files with the value.
+    pub kafka: Option<BTreeMap<String, String>>,
     /// `ADDRESS:PORT`.
     pub listen: Option<String>,
     /// A duration such as `10s`.
@@ -23,6 +35,18 @@ pub struct Layer {
     pub token_file: Option<String>,
     /// Listen to the world without a token.
     pub insecure: Option<bool>,
+}
+
+/// One source for the only stream, or one for each stream by name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Said {
+    /// `URL`, or `STREAM=URL`.
+    One(String),
+    /// Several of these.
+    Many(Vec<String>),
+    /// URLs by stream.
+    ByStream(BTreeMap<String, String>),
 }
 
 /// The file as it is written: settings of all environments, and those of each.
@@ -68,6 +92,8 @@ pub(super) struct Raw {
     pub(super) environment: String,
     layers: Vec<(Origin, Layer)>,
     token: Option<String>,
+    /// The password of Redis, from a variable.
+    store_password: Option<String>,
 }
 
 impl Raw {
@@ -98,7 +124,9 @@ impl Raw {
             (Origin::Environment(path.clone(), name.clone()), own.unwrap_or_default()),
             (Origin::File(path), all),
         ];
-        Ok(Raw { environment: name, layers, token: variable("TRUEUP_TOKEN") })
+        let token = variable("TRUEUP_TOKEN");
+        let store_password = variable("TRUEUP_STORE_PASSWORD");
+        Ok(Raw { environment: name, layers, token, store_password })
     }
 
     /// The strongest layer's word for a setting, and where it was said.
@@ -128,6 +156,32 @@ impl Raw {
         }
     }
 
+    /// The password of Redis.
+    pub(super) fn store_password(&self) -> Result<Option<String>, SettingsError> {
+        match (&self.store_password, self.find(|layer| layer.store_password_file.as_ref())) {
+            (Some(password), _) => Ok(Some(password.clone())),
+            (None, Some((origin, file))) => {
+                first_line("store_password_file", &self.base(&origin).join(file)).map(Some)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// librdkafka's properties, those from files read.
+    pub(super) fn kafka(&self) -> Result<BTreeMap<String, String>, SettingsError> {
+        let Some((origin, said)) = self.find(|layer| layer.kafka.as_ref()) else {
+            return Ok(BTreeMap::new());
+        };
+        let property = |(name, said): (&String, &String)| match name.strip_suffix("_file") {
+            None => Ok((name.clone(), said.clone())),
+            Some(name) => {
+                let path = self.base(&origin).join(said);
+                Ok((name.to_string(), first_line("kafka", &path)?))
+            }
+        };
+        said.iter().map(property).collect()
+    }
+
     pub(super) fn token(&self) -> Result<Option<String>, SettingsError> {
         let wrong = |place: String, reason: &str| Err(value("token", place, reason.into()));
         let visible = |token: &str| token.bytes().all(|byte| byte.is_ascii_graphic());
@@ -135,10 +189,7 @@ impl Raw {
             (Some(token), _) => ("TRUEUP_TOKEN".to_string(), token.clone()),
             (None, Some((origin, file))) => {
                 let path = self.base(&origin).join(file);
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|e| value("token_file", path.display().to_string(), e.to_string()))?;
-                let first = text.lines().next().unwrap_or_default().trim().to_string();
-                (path.display().to_string(), first)
+                (path.display().to_string(), first_line("token_file", &path)?)
             }
             (None, None) => return Ok(None),
         };
@@ -149,6 +200,13 @@ impl Raw {
             token => Ok(Some(token.to_string())),
         }
     }
+}
+
+/// The first line of a file that holds a secret.
+fn first_line(setting: &'static str, path: &Path) -> Result<String, SettingsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| value(setting, path.display().to_string(), error.to_string()))?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_string())
 }
 
 type Environments = BTreeMap<String, Layer>;
@@ -177,6 +235,12 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
     Ok(Layer {
         definitions: variable("TRUEUP_DEFINITIONS"),
         store: variable("TRUEUP_STORE"),
+        store_prefix: variable("TRUEUP_STORE_PREFIX"),
+        store_password_file: variable("TRUEUP_STORE_PASSWORD_FILE"),
+        store_ca_file: variable("TRUEUP_STORE_CA_FILE"),
+        data: variable("TRUEUP_DATA"),
+        source: variable("TRUEUP_SOURCE").map(Said::One),
+        kafka: None,
         listen: variable("TRUEUP_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),
         token_file: variable("TRUEUP_TOKEN_FILE"),

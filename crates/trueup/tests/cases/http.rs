@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use trueup::client::{Client, ClientOptions};
 use trueup::clock::Clock;
 use trueup::ingest::NewBeginning;
-use trueup::node::{Node, NodeOptions, Place};
+use trueup::node::{Node, NodeOptions};
+use trueup::place::{Place, Sources};
 use trueup_core::Micros;
 
 #[derive(Deserialize)]
@@ -57,6 +58,7 @@ async fn over_http(case: &Case, found: &mut Findings) {
     let node = Node::start(NodeOptions {
         catalog: Arc::clone(&case.catalog),
         place: Place::Memory,
+        sources: Sources::new(),
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,
@@ -76,7 +78,7 @@ async fn over_http(case: &Case, found: &mut Findings) {
         now.store(case.events[index].log_us, Ordering::SeqCst);
         dead.extend(push(case, &client, index).await);
     }
-    dead.extend(refused(case, &app.pusher.log));
+    dead.extend(refused(case, app.pusher.log.as_ref().unwrap()));
     found.dead("", &case.dead, &dead);
     for (number, asked) in case.requests.iter().enumerate() {
         let rows = ask(&client, &asked.view, &body(&[asked])).await;

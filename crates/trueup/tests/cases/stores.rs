@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use trueup::clock::Clock;
+use trueup::ingest::source::LogSource;
 use trueup::ingest::{NewBeginning, Pusher, Worker, WorkerOptions};
 use trueup_core::Micros;
 use trueup_store::testing::{FaultyStore, Verb, When, block_on};
@@ -34,25 +35,23 @@ struct Pipeline<'a> {
 impl<'a> Pipeline<'a> {
     fn start(case: &'a Case, runtime: &'a Runtime, log: Log, store: Arc<dyn Store>) -> Self {
         let streams = case.catalog.streams().len();
-        let pusher = Pusher {
-            catalog: Arc::clone(&case.catalog),
-            log: Arc::new(log),
-            clock: Clock::of(|| Micros(0)),
-            progress: (0..streams).map(|_| Arc::default()).collect(),
-            wakes: (0..streams).map(|_| Arc::default()).collect(),
-        };
+        let pusher = Pusher::local(Arc::clone(&case.catalog), log, Clock::of(|| Micros(0)));
+        let log = Arc::clone(pusher.log.as_ref().unwrap());
         let start = |stream| {
             let options = WorkerOptions {
                 catalog: Arc::clone(&case.catalog),
                 stream,
-                log: Arc::clone(&pusher.log),
+                letters: Arc::clone(&log),
                 store: Arc::clone(&store),
                 clock: pusher.clock.clone(),
                 progress: Arc::clone(&pusher.progress[stream]),
                 wake: Arc::clone(&pusher.wakes[stream]),
                 policy: NewBeginning::Refuse,
             };
-            Worker::start(options, runtime.handle()).unwrap()
+            let name = &case.catalog.streams()[stream].stream.name;
+            let (log, wake) = (Arc::clone(&log), Arc::clone(&pusher.wakes[stream]));
+            let source = Box::new(LogSource::open(log, name, wake).unwrap());
+            Worker::start(options, source, runtime.handle()).unwrap()
         };
         let workers = (0..streams).map(start).collect();
         Pipeline { case, runtime, pusher, workers }
@@ -64,17 +63,22 @@ impl<'a> Pipeline<'a> {
         for event in &self.case.events[events] {
             let mut lot = Lot::default();
             lot.push(event.log_us, &event.bytes).unwrap();
-            self.pusher.log.append(self.name(event.stream), lot).unwrap();
+            self.log().append(self.name(event.stream), lot).unwrap();
         }
         for (stream, progress) in self.pusher.progress.iter().enumerate() {
-            let end = self.pusher.log.info(self.name(stream)).unwrap().unwrap().end;
+            let end = self.log().info(self.name(stream)).unwrap().unwrap().end;
             self.runtime.block_on(async {
                 // A call without events wakes the worker.
                 self.pusher.push(stream, &[]).await.unwrap();
-                let applied = tokio::time::timeout(APPLIED_WITHIN, progress.wait_for(end)).await;
+                let applied =
+                    tokio::time::timeout(APPLIED_WITHIN, progress.wait_for(&[(0, end)])).await;
                 applied.expect("the worker applies its log");
             });
         }
+    }
+
+    fn log(&self) -> &Log {
+        self.pusher.log.as_ref().unwrap()
     }
 
     fn name(&self, stream: usize) -> &'a str {
@@ -84,7 +88,7 @@ impl<'a> Pipeline<'a> {
     /// Ends the workers and returns what they refused.
     fn stop(self) -> Vec<Refused> {
         self.workers.into_iter().for_each(|worker| worker.stop().unwrap());
-        refused(self.case, &self.pusher.log)
+        refused(self.case, self.pusher.log.as_ref().unwrap())
     }
 }
 
@@ -95,8 +99,8 @@ pub(crate) fn refused(case: &Case, log: &Log) -> Vec<Refused> {
         let in_stream: Vec<usize> =
             (0..case.events.len()).filter(|&i| case.events[i].stream == stream).collect();
         for (_, letter) in log.dead_letters(&part.stream.name, None, MANY).unwrap() {
-            let Some(position) = letter.position else { continue };
-            let index = in_stream[position as usize];
+            let Some((_, offset)) = letter.position else { continue };
+            let index = in_stream[offset as usize];
             all.push(Refused { index, column: None, reason: letter.reason });
         }
     }

@@ -12,7 +12,8 @@ use trueup::catalog::Catalog;
 use trueup::client::{Client, ClientOptions};
 use trueup::clock::Clock;
 use trueup::ingest::NewBeginning;
-use trueup::node::{Node, NodeOptions, Place};
+use trueup::node::{Node, NodeOptions};
+use trueup::place::{Place, Sources};
 use trueup_sql::{SourceFile, compile};
 
 /// The directory that the child is to serve.
@@ -99,6 +100,7 @@ fn a_server_that_other_tests_kill() {
         let node = Node::start(NodeOptions {
             catalog: Arc::new(catalog()),
             place: Place::Embedded(folder),
+            sources: Sources::new(),
             max_staleness: Duration::MAX,
             token: None,
             ingest: true,

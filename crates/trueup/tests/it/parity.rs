@@ -27,13 +27,13 @@ use std::time::{Duration, Instant};
 use trueup::catalog::Catalog;
 use trueup::clock::Clock;
 use trueup::http::App;
-use trueup::ingest::{NewBeginning, Pushed};
+use trueup::ingest::{NewBeginning, PushError, Pushed};
 use trueup::json;
-use trueup::node::{Node, NodeOptions, Place};
+use trueup::node::{Node, NodeOptions};
+use trueup::place::{Place, Sources};
 use trueup::serve::{Request, Status};
 use trueup_core::Micros;
 use trueup_sql::{SourceFile, compile};
-use trueup_store::StoreError;
 
 /// Rows that are asked for, spread evenly; ties come on top.
 const REQUESTS: usize = 20_000;
@@ -166,6 +166,7 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
     let node = Node::start(NodeOptions {
         catalog: Arc::clone(catalog),
         place: Place::Embedded(folder.path().to_path_buf()),
+        sources: Sources::new(),
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,
@@ -220,20 +221,20 @@ impl Pushes<'_> {
                 let early = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
                 calls.push((call, early));
             }
-            let mut records = 0;
+            let mut places = Vec::new();
             for (call, early) in calls {
                 let pushed: Pushed = finish(call, early).await.unwrap();
                 assert_eq!((pushed.accepted, pushed.rejected.len()), (1, 0));
-                records = pushed.records;
+                places = pushed.places;
             }
-            let applied = self.app.pusher.progress[0].wait_for(records);
+            let applied = self.app.pusher.progress[0].wait_for(&places);
             tokio::time::timeout(DEADLINE, applied).await.expect("the worker applies its log");
         }
     }
 }
 
 /// The end of a call that was polled once.
-async fn finish<F: Future<Output = Result<Pushed, StoreError>>>(
+async fn finish<F: Future<Output = Result<Pushed, PushError>>>(
     call: Pin<Box<F>>,
     early: Poll<F::Output>,
 ) -> F::Output {

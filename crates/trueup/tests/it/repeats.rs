@@ -109,13 +109,7 @@ async fn serve_on(log: Log) -> Client {
         clock: Clock::system(),
         max_staleness_us: i64::MAX,
     };
-    let pusher = Pusher {
-        catalog,
-        log: Arc::new(log),
-        clock: Clock::system(),
-        progress: vec![Arc::default()],
-        wakes: vec![Arc::default()],
-    };
+    let pusher = Pusher::local(catalog, log, Clock::system());
     let health = Health { stopping: AtomicBool::new(false), workers: Vec::new() };
     let app = Arc::new(App::new(serving, pusher, health, Metrics::new().unwrap(), None));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

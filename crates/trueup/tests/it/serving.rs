@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use trueup::clock::Clock;
 use trueup::ingest::NewBeginning;
-use trueup::node::{Node, NodeOptions, Place};
+use trueup::node::{Node, NodeOptions};
+use trueup::place::Place;
 use trueup_core::Micros;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,8 @@ use trueup::catalog::Catalog;
 use trueup::client::{Client, ClientOptions, Reply};
 use trueup::clock::Clock;
 use trueup::ingest::NewBeginning;
-use trueup::node::{Node, NodeError, NodeOptions, Place};
+use trueup::node::{Node, NodeError, NodeOptions};
+use trueup::place::{Place, Sources};
 use trueup_core::Micros;
 use trueup_sql::{SourceFile, compile};
 
@@ -55,6 +56,7 @@ pub(crate) fn options(sql: &str) -> NodeOptions {
     NodeOptions {
         catalog: catalog(sql),
         place: Place::Memory,
+        sources: Sources::new(),
         max_staleness: Duration::from_secs(10),
         token: None,
         ingest: true,

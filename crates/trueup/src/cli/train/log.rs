@@ -5,7 +5,7 @@ use super::Args;
 use crate::cli::Failure;
 use crate::cli::common;
 use crate::client::Client;
-use crate::node::Place;
+use crate::place::Place;
 use crate::settings::Settings;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};

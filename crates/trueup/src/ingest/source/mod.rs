@@ -11,6 +11,14 @@
 //! own either: what has been applied stands in the store. What a source must do is held by one
 //! contract suite for all of them.
 
+#[cfg(feature = "kafka")]
+mod kafka;
+mod log;
+
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaProducer, KafkaSettings, KafkaSource, ProduceError, Sent};
+pub use log::LogSource;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,0 +1,227 @@
+//! Events into a topic: what HTTP push does where a stream's log is Kafka.
+//!
+//! ```text
+//!   send ─▶ librdkafka's queue ─▶ brokers: all replicas in sync have it ─▶ Sent(partition, offset)
+//!     └─▶ Busy, at once, when too much waits
+//! ```
+
+use super::error::failed;
+use super::group::log;
+use super::{KafkaSettings, SourceError};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Bytes of keys and payloads that may wait for brokers: a second of a busy stream.
+const MAX_WAITING_BYTES: usize = 32 << 20;
+
+/// Bytes that a waiting record costs beside its key and payload; so that many tiny ones are bounded
+/// too.
+const RECORD_BYTES: usize = 128;
+
+/// What a producer asks of librdkafka unless settings say otherwise.
+const PRODUCER: &[(&str, &str)] = &[
+    ("client.id", "trueup"),
+    // Milliseconds to gather records of one request: less than a sync, and callers wait for it.
+    ("linger.ms", "1"),
+    // Milliseconds until a record that the brokers did not acknowledge is reported as failed: a
+    // caller of a push waits no longer than this.
+    ("message.timeout.ms", "10000"),
+    // As the Java clients choose a key's partition, so that a key's events meet there.
+    ("partitioner", "murmur2_random"),
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "1000"),
+    // Kilobytes of librdkafka's own queue; ours is full before it.
+    ("queue.buffering.max.kbytes", "131072"),
+];
+
+/// What is not settings' to say.
+const PRODUCER_ALWAYS: &[(&str, &str)] = &[("enable.idempotence", "true"), ("acks", "all")];
+
+/// Called once, on the producer's thread, with the record's partition and offset when all replicas
+/// in sync have it, or with the error; after an error the record may still be found in the topic
+/// later. It must neither block nor panic.
+pub type Sent = Box<dyn FnOnce(Result<(u32, u64), SourceError>) + Send + Sync>;
+
+/// Why a record was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProduceError {
+    /// More is waiting for the brokers than may.
+    Busy {
+        /// Bytes that wait.
+        queued: usize,
+        /// The bound, in bytes.
+        limit: usize,
+    },
+    /// librdkafka did not take it.
+    Refused(SourceError),
+}
+
+impl fmt::Display for ProduceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProduceError::Busy { queued, limit } => write!(
+                f,
+                "{queued} bytes wait for Kafka's brokers; the bound is {limit}. Wait a little and \
+                 send again."
+            ),
+            ProduceError::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ProduceError {}
+
+/// Writes records to one topic.
+pub struct KafkaProducer {
+    settings: KafkaSettings,
+    producer: ThreadedProducer<Deliveries>,
+    waiting: Arc<Waiting>,
+}
+
+/// Bytes that wait, of all records.
+#[derive(Debug)]
+struct Waiting {
+    bytes: AtomicUsize,
+    limit: usize,
+}
+
+/// One record that waits.
+struct Pending {
+    bytes: usize,
+    sent: Sent,
+}
+
+/// Reports deliveries.
+struct Deliveries {
+    settings: KafkaSettings,
+    waiting: Arc<Waiting>,
+}
+
+impl KafkaProducer {
+    /// A producer; brokers are first heard of when a record is sent.
+    ///
+    /// # Errors
+    /// For properties that librdkafka does not take.
+    pub fn open(settings: KafkaSettings) -> Result<KafkaProducer, SourceError> {
+        KafkaProducer::with_limit(settings, MAX_WAITING_BYTES)
+    }
+
+    /// A producer with another bound on the bytes that wait; each record costs some beside its own.
+    ///
+    /// # Errors
+    /// As [`KafkaProducer::open`].
+    pub fn with_limit(settings: KafkaSettings, limit: usize) -> Result<KafkaProducer, SourceError> {
+        let waiting = Arc::new(Waiting { bytes: AtomicUsize::new(0), limit });
+        let context = Deliveries { settings: settings.clone(), waiting: Arc::clone(&waiting) };
+        let config = settings.client(PRODUCER, PRODUCER_ALWAYS);
+        let made = config.create_with_context(context);
+        let producer = made.map_err(|error| failed(&settings, "no producer", &error))?;
+        Ok(KafkaProducer { settings, producer, waiting })
+    }
+
+    /// Hands a record to the producer and returns at once; `sent` is called when it is in the topic.
+    /// Records with one key go to one partition, in the order of their sending.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; then `sent` is not called.
+    pub fn send(&self, key: &[u8], payload: &[u8], sent: Sent) -> Result<(), ProduceError> {
+        let bytes = key.len() + payload.len() + RECORD_BYTES;
+        self.waiting.take(bytes)?;
+        let pending = Box::new(Pending { bytes, sent });
+        let record = BaseRecord::with_opaque_to(&self.settings.topic, pending);
+        self.producer.send(record.key(key).payload(payload)).map_err(|(error, record)| {
+            self.waiting.release(record.delivery_opaque.bytes);
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
+                return self.waiting.busy();
+            }
+            ProduceError::Refused(failed(&self.settings, "the event was not taken", &error))
+        })
+    }
+
+    /// Waits until all records sent so far are in the topic or have failed.
+    ///
+    /// # Errors
+    /// When some still wait after this time.
+    pub fn flush(&self, bound: Duration) -> Result<(), SourceError> {
+        let flushed = self.producer.flush(bound);
+        flushed.map_err(|error| failed(&self.settings, "events still wait", &error))
+    }
+
+    /// Bytes that wait for brokers.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Waiting {
+    fn take(&self, bytes: usize) -> Result<(), ProduceError> {
+        let queued = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if queued + bytes <= self.limit {
+            return Ok(());
+        }
+        self.release(bytes);
+        Err(ProduceError::Busy { queued, limit: self.limit })
+    }
+
+    fn release(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn busy(&self) -> ProduceError {
+        let queued = self.bytes.load(Ordering::Relaxed);
+        ProduceError::Busy { queued, limit: self.limit }
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    /// What concerns no single record; those that it fails are reported one by one.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(topic = %self.settings, %error, reason, "Kafka's producer");
+    }
+
+    /// Nothing: nobody asks for librdkafka's statistics.
+    fn stats_raw(&self, _statistics: &[u8]) {}
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Box<Pending>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
+        self.waiting.release(pending.bytes);
+        let told = match result {
+            Ok(message) => match (message.partition().try_into(), message.offset().try_into()) {
+                (Ok(partition), Ok(offset)) => Ok((partition, offset)),
+                // acks=all always brings the place.
+                _ => Err(self.failed(&KafkaError::Canceled)),
+            },
+            Err((error, _)) => Err(self.failed(error)),
+        };
+        (pending.sent)(told);
+    }
+}
+
+impl Deliveries {
+    fn failed(&self, error: &KafkaError) -> SourceError {
+        failed(&self.settings, "the event was not acknowledged", error)
+    }
+}
+
+impl fmt::Debug for KafkaProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("KafkaProducer");
+        shown.field("settings", &self.settings).field("waiting", &self.waiting);
+        shown.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! Where state, logs and events are: what settings' URLs say, before anything is opened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where the state is kept, and with it the logs of events that are pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In memory; nothing survives the process.
+    Memory,
+    /// In a directory that one process has for itself.
+    Embedded(PathBuf),
+    /// The state in Redis, shared with other processes.
+    Redis(RedisPlace),
+}
+
+/// A Redis store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisPlace {
+    /// `redis://`, `rediss://`, `unix:`, `redis-sentinel://` or `redis-cluster://`.
+    pub url: String,
+    /// What every key begins with, where it is not `trueup`.
+    pub prefix: Option<String>,
+    /// The password, where the URL has none.
+    pub password: Option<String>,
+    /// Certificates that vouch for the server, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The directory of the logs that are not kept elsewhere, and of dead letters: one process has
+    /// it for itself.
+    pub data: PathBuf,
+}
+
+impl RedisPlace {
+    /// The URL without user and password.
+    fn public_url(&self) -> String {
+        let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
+        let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
+        format!("{scheme}://{server}")
+    }
+}
+
+/// Without secrets.
+impl fmt::Debug for RedisPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisPlace")
+            .field("url", &self.public_url())
+            .field("prefix", &self.prefix)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("ca_file", &self.ca_file)
+            .field("data", &self.data)
+            .finish()
+    }
+}
+
+/// Without secrets.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Memory => f.write_str("memory:"),
+            Place::Embedded(path) => write!(f, "embedded:{}", path.display()),
+            Place::Redis(redis) => f.write_str(&redis.public_url()),
+        }
+    }
+}
+
+/// Where events come from, each with the stream's name, or without where there is but one stream. A
+/// stream that is not named has the log that HTTP push writes.
+pub type Sources = Vec<(Option<String>, SourcePlace)>;
+
+/// Where a stream's events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourcePlace {
+    /// A file, which is taken into the stream's log once: Parquet, CSV or JSON lines.
+    File(PathBuf),
+    /// A topic of Kafka.
+    Kafka(KafkaPlace),
+}
+
+/// Which stream each source is of, by number.
+///
+/// # Errors
+/// For a source of no stream, or of which nobody can tell; with the remedy.
+pub fn by_stream(sources: &Sources, streams: &[&str]) -> Result<Vec<(usize, SourcePlace)>, String> {
+    let names = || streams.join(", ");
+    let find = |(stream, place): &(Option<String>, SourcePlace)| match (stream, streams) {
+        (None, [_]) => Ok((0, place.clone())),
+        (None, _) => Err(format!(
+            "source {place}: say which stream, as STREAM={place}; there are: {}",
+            names()
+        )),
+        (Some(stream), _) => match streams.iter().position(|name| name == stream) {
+            Some(number) => Ok((number, place.clone())),
+            None => Err(format!("source {place}: no stream {stream}; there are: {}", names())),
+        },
+    };
+    let found = sources.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    for (at, (number, place)) in found.iter().enumerate() {
+        let is_log = |place: &SourcePlace| !matches!(place, SourcePlace::File(_));
+        let other = found[..at].iter().find(|(other, log)| other == number && is_log(log));
+        if let Some((_, other)) = other.filter(|_| is_log(place)) {
+            return Err(format!(
+                "stream {} has two sources, {other} and {place}; give it one",
+                streams[*number]
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// A Kafka topic.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KafkaPlace {
+    /// `kafka://HOST:PORT,.../TOPIC?group=NAME`.
+    pub url: String,
+    /// librdkafka's properties.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Without the properties' values, some of which are secrets.
+impl fmt::Debug for KafkaPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.properties.keys().collect();
+        f.debug_struct("KafkaPlace").field("url", &self.url).field("properties", &names).finish()
+    }
+}
+
+impl fmt::Display for SourcePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourcePlace::File(path) => write!(f, "file:{}", path.display()),
+            SourcePlace::Kafka(kafka) => f.write_str(&kafka.url),
+        }
+    }
+}

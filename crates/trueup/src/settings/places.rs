@@ -1,0 +1,102 @@
+//! The settings that say where things are: URLs and what belongs to them.
+
+use super::raw::{Origin, Raw, Said};
+use super::{SettingsError, value};
+use crate::place::{KafkaPlace, Place, RedisPlace, SourcePlace, Sources};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The name of the environment that must say where its online store is.
+const PRODUCTION: &str = "production";
+
+/// The directory of state and logs where none is named.
+const DEFAULT_DATA: &str = "data";
+
+/// What a store may be, for messages.
+const STORES: &str = "embedded:PATH, redis://HOST:PORT, rediss://, unix:PATH, redis-sentinel:// or \
+                      redis-cluster://, or memory: for a trial";
+
+/// Where state and logs are kept.
+pub(super) fn store(raw: &Raw) -> Result<Place, SettingsError> {
+    let production = raw.environment == PRODUCTION;
+    let Some((origin, said)) = raw.find(|layer| layer.store.as_ref()) else {
+        if production {
+            let reason = "production does not start without an online store that is named; write \
+                          store = \"redis://HOST:PORT\" or \"embedded:PATH\" under [env.production]";
+            return Err(value("store", "nowhere".into(), reason.into()));
+        }
+        return Ok(Place::Embedded(DEFAULT_DATA.into()));
+    };
+    let wrong = |reason: String| value("store", origin.to_string(), reason);
+    let base = raw.base(&origin);
+    match said.split_once(':') {
+        Some(("memory", "")) if production => Err(wrong(
+            "production does not start with a store that forgets; name one that lasts, such as \
+             redis://HOST:PORT or embedded:PATH"
+                .into(),
+        )),
+        Some(("memory", "")) => Ok(Place::Memory),
+        Some(("embedded", path)) if !path.is_empty() => Ok(Place::Embedded(base.join(path))),
+        Some(("redis" | "rediss" | "unix" | "redis-sentinel" | "redis-cluster", _)) => {
+            redis(raw, said).map(Place::Redis)
+        }
+        _ => Err(wrong(format!("{said:?} is no store; write {STORES}"))),
+    }
+}
+
+fn redis(raw: &Raw, url: &str) -> Result<RedisPlace, SettingsError> {
+    let path =
+        |found: Option<(Origin, &String)>| found.map(|(origin, said)| raw.base(&origin).join(said));
+    let data = path(raw.find(|layer| layer.data.as_ref()));
+    Ok(RedisPlace {
+        url: url.to_string(),
+        prefix: raw.find(|layer| layer.store_prefix.as_ref()).map(|(_, said)| said.clone()),
+        password: raw.store_password()?,
+        ca_file: path(raw.find(|layer| layer.store_ca_file.as_ref())),
+        data: data.unwrap_or_else(|| DEFAULT_DATA.into()),
+    })
+}
+
+/// Where events come from.
+pub(super) fn sources(raw: &Raw) -> Result<Sources, SettingsError> {
+    let Some((origin, said)) = raw.find(|layer| layer.source.as_ref()) else {
+        return Ok(Sources::new());
+    };
+    let properties = raw.kafka()?;
+    let base = raw.base(&origin);
+    let wrong = |reason: String| value("source", origin.to_string(), reason);
+    let split = |said: &String| match said.split_once('=') {
+        Some((stream, url)) if !stream.contains(':') => {
+            Ok((Some(stream.to_string()), source(url, base, &properties).map_err(wrong)?))
+        }
+        _ => Ok((None, source(said, base, &properties).map_err(wrong)?)),
+    };
+    match said {
+        Said::One(said) => Ok(vec![split(said)?]),
+        Said::Many(all) => all.iter().map(split).collect(),
+        Said::ByStream(all) => {
+            let one = |(stream, url): (&String, &String)| {
+                Ok((Some(stream.clone()), source(url, base, &properties).map_err(wrong)?))
+            };
+            all.iter().map(one).collect()
+        }
+    }
+}
+
+fn source(
+    url: &str,
+    base: &Path,
+    properties: &BTreeMap<String, String>,
+) -> Result<SourcePlace, String> {
+    match url.split_once(':') {
+        Some(("file", path)) if !path.is_empty() => Ok(SourcePlace::File(base.join(path))),
+        Some(("kafka", _)) => {
+            let (url, properties) = (url.to_string(), properties.clone());
+            Ok(SourcePlace::Kafka(KafkaPlace { url, properties }))
+        }
+        _ => Err(format!(
+            "{url:?} is no source; write kafka://HOST:PORT/TOPIC, or file:PATH for `trueup ingest`; \
+             HTTP push needs none"
+        )),
+    }
+}
