@@ -2,9 +2,9 @@
 //! with a fallback, a lock, or a place of arithmetic.
 //!
 //! **Constraints.** Writers are many and blind: they append and never read before. A server may
-//! lose its latest writes with a failover, all of them with a flush, and in a cluster part of its keys
-//! may move elsewhere; none of that may lose an event that counts as applied, or count one twice.
-//! Only commands of Redis 6.2 are used.
+//! lose its latest writes with a failover, all of them with a flush, and in a cluster part of its
+//! keys may move elsewhere; none of that may lose an event that counts as applied, or count one
+//! twice. Only commands of Redis 6.2 are used.
 //!
 //! **Layout.** Keys are spread over 64 buckets. All keys of a bucket have one hash tag, so they are
 //! in one slot, and one command or script sees them at one moment:
@@ -37,8 +37,8 @@
 //!   it is the promoted replica of the bucket's own; else it may have lost keys, and is begun anew.
 //!
 //! **A bucket on its way** in a cluster has keys on two nodes. Appends follow their keys; reads
-//! wait for the move, within their deadline; checkpoints and swaps are held back, since no one place can
-//! vouch for both nodes. When it has arrived, its stand is another one and writers rewind.
+//! wait for the move, within their deadline; checkpoints and swaps are held back, since
+//! no one place can vouch for both nodes. When it has arrived, its stand is another one and writers rewind.
 
 mod admin;
 mod append;
