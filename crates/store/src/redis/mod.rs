@@ -37,8 +37,9 @@
 //!   it is the promoted replica of the bucket's own; else it may have lost keys, and is begun anew.
 //!
 //! **A bucket on its way** in a cluster has keys on two nodes. Appends follow their keys; reads
-//! wait for the move, within their deadline; checkpoints and swaps are held back, since
-//! no one place can vouch for both nodes. When it has arrived, its stand is another one and writers rewind.
+//! wait for the move, within their deadline; checkpoints and swaps are held back, since no one
+//! place can vouch for both nodes. When it has arrived, its stand is another one and writers
+//! rewind.
 
 mod admin;
 mod append;
