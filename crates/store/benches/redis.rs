@@ -1,7 +1,7 @@
 //! What the Redis store costs over bare commands: records a second appended, beside a pipeline of
 //! `APPEND` with the same bytes by the same client, on a server of its own, in one run. Ratios are
-//! what counts; each way is run in turns and its best turn is taken, since other work on the machine
-//! only takes away.
+//! what counts; each way is run in turns and its best turn is taken, since other work on the
+//! machine only takes away.
 
 use std::time::{Duration, Instant};
 

@@ -34,9 +34,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-#[cfg(feature = "testing")]
-pub use self::redis::Rules;
-pub use self::redis::{RedisCounts, RedisOptions, RedisStore};
+pub use self::redis::{RedisCounts, RedisOptions, RedisStore, Rules};
 pub use embedded::EmbeddedStore;
 pub use engine::Options;
 pub use error::{Advice, Fault, StoreError};

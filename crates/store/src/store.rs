@@ -400,10 +400,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns, for each append, the lengths of its key's value after the whole batch.
     ///
     /// # Errors
-    /// [`StoreError::Rewound`] when a stand is another; then no checkpoint was written, and on a store
-    /// of one bucket nothing else either. [`StoreError::TooLarge`]; then nothing was written. After
-    /// [`StoreError::Full`] and [`StoreError::Unavailable`] it may have been: look, and send all of
-    /// it again.
+    /// [`StoreError::Rewound`] when a stand is another; then no checkpoint of that bucket was
+    /// written, and on a store of one bucket nothing else either. [`StoreError::TooLarge`]; then
+    /// nothing was written. After [`StoreError::Full`] and [`StoreError::Unavailable`] it may have
+    /// been: look, and send all of it again.
     fn append<'a>(&'a self, batch: &'a Batch<'a>) -> Answer<'a, Vec<Grown>>;
 
     /// Puts new bases in. Says for each whether it was done; `false` means that the value is no

@@ -1,7 +1,8 @@
 //! Appends, and the checkpoints that speak of them.
 //!
 //! A record is one `APPEND`. Its time to live is set with it when this process does not remember
-//! having done so lately, or when the value turns out to be new: nearly all appends are one command.
+//! having done so lately, or when the value turns out to be new: nearly all appends are one
+//! command.
 //! Checkpoints follow when every append of the batch is acknowledged, one call a bucket.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

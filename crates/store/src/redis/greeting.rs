@@ -11,8 +11,8 @@ use crate::StoreError;
 const OLDEST: (u32, u32) = (6, 2);
 const POLICY: &str = "maxmemory_policy";
 
-/// Looks at the replies to `INFO`, `CLUSTER MYID` and the loading of scripts. Says whether the server
-/// may evict keys.
+/// Looks at the replies to `INFO`, `CLUSTER MYID` and the loading of scripts. Says whether the
+/// server may evict keys.
 ///
 /// # Errors
 /// [`StoreError::Unfit`] with the remedy, or [`StoreError::Unavailable`] if it may pass.

@@ -1,10 +1,10 @@
 //! The store in Redis: on one server, behind Sentinel, or in a Cluster. What it is *not*: a cache
 //! with a fallback, a lock, or a place of arithmetic.
 //!
-//! **Constraints.** Writers are many and blind: they append and never read before. A server may lose
-//! its latest writes with a failover, all of them with a flush, and in a cluster part of its keys
-//! may move elsewhere; none of that may lose an event that counts as applied, or count one twice.
-//! Only commands of Redis 6.2 are used.
+//! **Constraints.** Writers are many and blind: they append and never read before. A server may
+//! lose its latest writes with a failover, all of them with a flush, and in a cluster part of its
+//! keys may move elsewhere; none of that may lose an event that counts as applied, or count one
+//! twice. Only commands of Redis 6.2 are used.
 //!
 //! **Layout.** Keys are spread over 64 buckets. All keys of a bucket have one hash tag, so they are
 //! in one slot, and one command or script sees them at one moment:
@@ -36,9 +36,10 @@
 //! - *seen*: a bucket on another node is adopted only if that node's incarnation was on record, or
 //!   it is the promoted replica of the bucket's own; else it may have lost keys, and is begun anew.
 //!
-//! **A bucket on its way** in a cluster has keys on two nodes. Appends follow their keys; reads wait
-//! for the move, within their deadline; checkpoints and swaps are held back, since no one place can
-//! vouch for both nodes. When it has arrived, its stand is another one and writers rewind.
+//! **A bucket on its way** in a cluster has keys on two nodes. Appends follow their keys; reads
+//! wait for the move, within their deadline; checkpoints and swaps are held back, since no one
+//! place can vouch for both nodes. When it has arrived, its stand is another one and writers
+//! rewind.
 
 mod admin;
 mod append;
@@ -72,9 +73,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub use counts::RedisCounts;
-pub use options::RedisOptions;
-#[cfg(feature = "testing")]
-pub use options::Rules;
+pub use options::{RedisOptions, Rules};
 
 use self::counts::Counts;
 use self::futures::{Within, join_all};

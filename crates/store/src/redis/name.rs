@@ -9,9 +9,10 @@
 //! ```
 //!
 //! The hash tag comes first and holds the bucket alone, so braces in a key choose nothing. All that
-//! precedes KEY has a fixed width for one prefix, and KEY is the rest as it is: two different (space,
-//! key) never have one name. DIGEST is the first 128 bits of the space's digest in hex: a group is
-//! one of a few, and two that agree in 128 bits of a cryptographic hash do not occur.
+//! precedes KEY has a fixed width for one prefix and bucket, and KEY is the rest as it is: two
+//! different (space, key) never have one name. DIGEST is the first 128 bits of the space's digest
+//! in hex: a group is one of a few, and two that agree in 128 bits of a cryptographic hash do not
+//! occur.
 
 use xxhash_rust::xxh3::Xxh3;
 

@@ -48,10 +48,8 @@ pub struct RedisOptions {
 }
 
 /// The rules of writing, each of which a test may switch off to show what it prevents. All hold by
-/// default.
-#[cfg_attr(not(feature = "testing"), allow(unreachable_pub, dead_code))]
+/// default, and only tests can say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)]
 pub struct Rules {
     /// A new connection, or a bucket on another node, is looked at before an append.
     pub who: bool,

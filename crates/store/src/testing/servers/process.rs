@@ -173,8 +173,8 @@ impl RedisServer {
         self.signal("-STOP");
     }
 
-    /// From here on a replica gets nothing more of what this one writes, and is frozen; it keeps what
-    /// it has got. A failover to it loses the rest.
+    /// From here on a replica gets nothing more of what this one writes, and is frozen; it keeps
+    /// what it has got. A failover to it loses the rest.
     pub fn cut_off(&self, replica: &Self) {
         self.command("WAIT 1 5000");
         replica.freeze();
