@@ -63,7 +63,7 @@ impl Drop for Running {
 
 /// A broker, settings, and what runs on them.
 struct Pipeline {
-    broker: Broker,
+    _broker: Broker,
     folder: TempDir,
     workers: Vec<Running>,
     server: Running,
@@ -95,7 +95,7 @@ impl Pipeline {
         let timeout = Duration::from_secs(30);
         let client = ClientOptions { base_url, timeout, ..ClientOptions::default() };
         let client = Client::new(&client).unwrap();
-        Pipeline { broker, folder, workers, server, client, pushed: 0 }
+        Pipeline { _broker: broker, folder, workers, server, client, pushed: 0 }
     }
 
     /// Pushes payments until so many more are acknowledged by the broker.
