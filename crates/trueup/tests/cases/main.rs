@@ -6,6 +6,7 @@
 //! | records in the tail, all folded at once, each folded alone, cut and restored, shuffled,
 //! repeated | `folding` |
 //! | the worker's own pipeline over each store, and stores that fail on cue | `stores` |
+//! | the same over Redis: one server, Sentinel, Cluster | `redis` |
 //! | pushed and asked over HTTP | `http` |
 //! | the training set, by `slide` | `training` |
 //! | the naive oracle | `naive` |
@@ -30,6 +31,7 @@ mod folding;
 mod http;
 mod naive;
 mod records;
+mod redis;
 mod report;
 mod stores;
 mod training;

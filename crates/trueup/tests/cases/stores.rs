@@ -25,7 +25,7 @@ const APPLIED_WITHIN: Duration = Duration::from_secs(30);
 const MANY: usize = 1_000;
 
 /// The workers of a case's streams, at work between a log and a store.
-struct Pipeline<'a> {
+pub(crate) struct Pipeline<'a> {
     case: &'a Case,
     runtime: &'a Runtime,
     pusher: Pusher,
@@ -33,7 +33,12 @@ struct Pipeline<'a> {
 }
 
 impl<'a> Pipeline<'a> {
-    fn start(case: &'a Case, runtime: &'a Runtime, log: Log, store: Arc<dyn Store>) -> Self {
+    pub(crate) fn start(
+        case: &'a Case,
+        runtime: &'a Runtime,
+        log: Log,
+        store: Arc<dyn Store>,
+    ) -> Self {
         let streams = case.catalog.streams().len();
         let pusher = Pusher::local(Arc::clone(&case.catalog), log, Clock::of(|| Micros(0)));
         let log = Arc::clone(pusher.log.as_ref().unwrap());
@@ -59,7 +64,7 @@ impl<'a> Pipeline<'a> {
 
     /// Puts some of the case's events into the log as they are, the bad ones too, which the worker
     /// is to find, and waits until they are applied.
-    fn feed(&self, events: Range<usize>) {
+    pub(crate) fn feed(&self, events: Range<usize>) {
         for event in &self.case.events[events] {
             let mut lot = Lot::default();
             lot.push(event.log_us, &event.bytes).unwrap();
@@ -86,7 +91,7 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Ends the workers and returns what they refused.
-    fn stop(self) -> Vec<Refused> {
+    pub(crate) fn stop(self) -> Vec<Refused> {
         self.workers.into_iter().for_each(|worker| worker.stop().unwrap());
         refused(self.case, self.pusher.log.as_ref().unwrap())
     }
@@ -107,7 +112,7 @@ pub(crate) fn refused(case: &Case, log: &Log) -> Vec<Refused> {
     all
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 

@@ -77,7 +77,7 @@ impl Pipeline {
     fn start(store: &str, workers: usize) -> Pipeline {
         let broker = Broker::start();
         let (topic, group) = (fresh("payments"), fresh("group"));
-        broker.make_topic(&topic, PARTITIONS);
+        tokio::task::block_in_place(|| broker.make_topic(&topic, PARTITIONS));
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(
             "definitions = 'pay.sql'\nstore = '{store}'\nlisten = '127.0.0.1:0'\n\
