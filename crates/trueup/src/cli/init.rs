@@ -10,6 +10,27 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// The folder to make
     folder: PathBuf,
+    /// Where the state is to be: a URL such as redis://127.0.0.1:6379
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Where events come from: STREAM=URL, such as
+    /// transactions=kafka://127.0.0.1:9092/transactions?group=fraud
+    #[arg(long, value_name = "STREAM=URL")]
+    source: Option<String>,
+}
+
+/// The settings file of a new project on parts that are there already.
+fn settings_on(store: Option<&str>, source: Option<&str>) -> Result<String, Failure> {
+    let mut lines = vec![("definitions", "definitions".to_string())];
+    lines.push(("store", store.unwrap_or("embedded:data").to_string()));
+    lines.extend(source.map(|source| ("source", source.to_string())));
+    lines.push(("listen", "127.0.0.1:8080".to_string()));
+    lines.push(("max_staleness", "10s".to_string()));
+    let lines = lines.into_iter().map(|(name, said)| match said.contains(['"', '\\', '\n']) {
+        false => Ok(format!("{name} = \"{said}\"\n")),
+        true => Err(format!("error: --{name} {said:?} has a character that no URL has")),
+    });
+    Ok(lines.collect::<Result<String, _>>()?)
 }
 
 /// The settings file of a new project.
@@ -32,7 +53,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let definitions = folder.join("definitions");
     std::fs::create_dir_all(&definitions)
         .map_err(|error| format!("error: cannot make {}: {error}", definitions.display()))?;
-    write(&folder.join("trueup.toml"), SETTINGS)?;
+    let settings = match (&args.store, &args.source) {
+        (None, None) => SETTINGS.to_string(),
+        (store, source) => settings_on(store.as_deref(), source.as_deref())?,
+    };
+    write(&folder.join("trueup.toml"), &settings)?;
     write(&definitions.join("fraud.sql"), SIMULATED_SQL)?;
     write(&folder.join(".gitignore"), "/data\n")?;
     println!("made {}: trueup.toml, definitions/fraud.sql", folder.display());

@@ -10,8 +10,10 @@ use std::process::{Child, Command, Stdio};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
 
-/// The heading under which the tour stands.
-const HEADING: &str = "## A tour in five minutes";
+/// The headings under which the tours stand.
+const TOUR: &str = "## A tour in five minutes";
+#[cfg(feature = "kafka")]
+const ON_REAL_PARTS: &str = "## On Redis and Kafka";
 
 /// One command and the lines that it prints.
 struct Step {
@@ -19,9 +21,9 @@ struct Step {
     prints: Vec<String>,
 }
 
-fn steps() -> Vec<Step> {
+fn steps(heading: &str) -> Vec<Step> {
     let text = std::fs::read_to_string(README).unwrap();
-    let tour = text.split(HEADING).nth(1).expect("the README has the tour");
+    let tour = text.split(heading).nth(1).expect("the README has the tour");
     let tour = tour.split("\n## ").next().unwrap();
     let mut steps: Vec<Step> = Vec::new();
     let mut inside = false;
@@ -40,7 +42,7 @@ fn steps() -> Vec<Step> {
 
 /// A line with what differs from run to run made equal.
 fn settled(line: &str) -> String {
-    let differs = [" us", "as of ", "listening on ", "position "];
+    let differs = [" us", "as of ", "listening on ", "position ", "state in redis"];
     let line = line.trim_end();
     if !differs.iter().any(|part| line.contains(part)) {
         return line.to_string();
@@ -70,7 +72,7 @@ impl Drop for Background {
 struct Tour {
     folder: PathBuf,
     path: String,
-    listen: String,
+    variables: Vec<(&'static str, String)>,
     servers: Vec<Background>,
 }
 
@@ -81,7 +83,7 @@ impl Tour {
             .args(["-c", command])
             .current_dir(&self.folder)
             .env("PATH", &self.path)
-            .env("TRUEUP_LISTEN", &self.listen)
+            .envs(self.variables.clone())
             .stdin(Stdio::null());
         shell
     }
@@ -121,14 +123,16 @@ fn free_address() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-#[test]
-fn every_command_of_the_tour_prints_what_the_readme_says() {
+/// Runs a tour with these variables in the environment.
+fn walk(heading: &str, variables: &[(&'static str, String)]) {
     let scratch = tempfile::tempdir().unwrap();
     let command = Path::new(env!("CARGO_BIN_EXE_trueup"));
     let path = format!("{}:{}", command.parent().unwrap().display(), env!("PATH"));
     let folder = scratch.path().to_path_buf();
-    let mut tour = Tour { folder, path, listen: free_address(), servers: Vec::new() };
-    let steps = steps();
+    let mut variables = variables.to_vec();
+    variables.push(("TRUEUP_LISTEN", free_address()));
+    let mut tour = Tour { folder, path, variables, servers: Vec::new() };
+    let steps = steps(heading);
     assert!(steps.len() >= 7, "the tour has {} commands", steps.len());
     for step in &steps {
         let printed = tour.run(step);
@@ -136,4 +140,23 @@ fn every_command_of_the_tour_prints_what_the_readme_says() {
         let wanted: Vec<String> = step.prints.iter().map(|line| settled(line)).collect();
         assert_eq!(found, wanted, "$ {}\n{}", step.command, printed.join("\n"));
     }
+}
+
+#[test]
+fn every_command_of_the_tour_prints_what_the_readme_says() {
+    walk(TOUR, &[]);
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn every_command_of_the_tour_on_redis_and_kafka_prints_what_the_readme_says() {
+    let redis = trueup_store::testing::servers::RedisServer::plain();
+    let broker = crate::broker::Broker::start();
+    broker.make_topic("transactions", 2);
+    let source = format!("transactions=kafka://{}/transactions?group=fraud", broker.address());
+    let kafka = "batch.num.messages=1,fetch.wait.max.ms=5".to_string();
+    walk(
+        ON_REAL_PARTS,
+        &[("TRUEUP_STORE", redis.url()), ("TRUEUP_SOURCE", source), ("TRUEUP_KAFKA", kafka)],
+    );
 }

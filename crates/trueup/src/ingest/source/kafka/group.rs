@@ -93,6 +93,12 @@ impl ConsumerContext for Group {
 
 /// librdkafka's words among ours.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    // One set of properties serves readers and writers, each of which warns of the other's; what is
+    // not known at all is an error all the same.
+    if facility == "CONFWARN" && message.contains("property and will be ignored") {
+        tracing::debug!(facility, "librdkafka: {message}");
+        return;
+    }
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
