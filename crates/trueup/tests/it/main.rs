@@ -19,3 +19,5 @@ mod source;
 mod support;
 mod tour;
 mod training;
+#[cfg(feature = "kafka")]
+mod watch;

@@ -11,7 +11,7 @@ use trueup_core::testing::Dice;
 use trueup_sql::decode::print::{Decimal, Timestamp};
 
 /// 2026-03-02T00:00:00Z in microseconds: when the first payment was made.
-const START_US: i64 = 1_772_409_600_000_000;
+pub(crate) const START_US: i64 = 1_772_409_600_000_000;
 
 /// Payments are a second apart, and each up to this many seconds late.
 const LATE_S: u64 = 40;

@@ -6,6 +6,7 @@
 
 use crate::broker::{Broker, SINGLY, fresh};
 use crate::pay::{self, CARDS, MERCHANTS};
+use crate::watch::{Watcher, whole_log};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -63,7 +64,10 @@ impl Drop for Running {
 
 /// A broker, settings, and what runs on them.
 struct Pipeline {
-    _broker: Broker,
+    broker: Broker,
+    topic: String,
+    base_url: String,
+    watcher: Option<Watcher>,
     folder: TempDir,
     workers: Vec<Running>,
     server: Running,
@@ -75,13 +79,24 @@ struct Pipeline {
 impl Pipeline {
     /// Workers and a server on the store at a URL.
     fn start(store: &str, workers: usize) -> Pipeline {
+        Pipeline::with(store, workers, PARTITIONS, "1d")
+    }
+
+    /// The same with a reader that asks all the while, and a bound on staleness that it may meet.
+    fn watched(store: &str, workers: usize, seed: u64) -> Pipeline {
+        let mut pipeline = Pipeline::with(store, workers, 2, "2s");
+        pipeline.watcher = Some(Watcher::start(pipeline.base_url.clone(), seed));
+        pipeline
+    }
+
+    fn with(store: &str, workers: usize, partitions: u32, max_staleness: &str) -> Pipeline {
         let broker = Broker::start();
         let (topic, group) = (fresh("payments"), fresh("group"));
-        tokio::task::block_in_place(|| broker.make_topic(&topic, PARTITIONS));
+        tokio::task::block_in_place(|| broker.make_topic(&topic, partitions));
         let folder = tempfile::tempdir().unwrap();
         let settings = format!(
             "definitions = 'pay.sql'\nstore = '{store}'\nlisten = '127.0.0.1:0'\n\
-             source = 'kafka://{}/{topic}?group={group}'\nmax_staleness = '1d'\n\
+             source = 'kafka://{}/{topic}?group={group}'\nmax_staleness = '{max_staleness}'\n\
              [kafka]\n'{}' = '{}'\n'session.timeout.ms' = '6000'\n\
              'heartbeat.interval.ms' = '200'\n'fetch.wait.max.ms' = '5'\n",
             broker.address(),
@@ -93,9 +108,10 @@ impl Pipeline {
         let workers = (0..workers).map(|number| worker(folder.path(), number)).collect();
         let (server, base_url) = server(folder.path());
         let timeout = Duration::from_secs(30);
-        let client = ClientOptions { base_url, timeout, ..ClientOptions::default() };
+        let client = ClientOptions { base_url: base_url.clone(), timeout, ..Default::default() };
         let client = Client::new(&client).unwrap();
-        Pipeline { _broker: broker, folder, workers, server, client, pushed: 0 }
+        let (watcher, pushed) = (None, 0);
+        Pipeline { broker, topic, base_url, watcher, folder, workers, server, client, pushed }
     }
 
     /// Pushes payments until so many more are acknowledged by the broker.
@@ -103,6 +119,7 @@ impl Pipeline {
         let end = self.pushed + more;
         while self.pushed < end {
             let next = (self.pushed + CALL).min(end);
+            self.watcher.iter().for_each(|watcher| watcher.sending(next));
             assert!(pay::push(&self.client, self.pushed..next, false).await, "the broker has them");
             self.pushed = next;
         }
@@ -126,6 +143,14 @@ impl Pipeline {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert!(pay::counts_are_right(&self.client, self.pushed).await, "the server answers");
+    }
+
+    /// Ends the reader and holds what it saw against the log.
+    async fn assert_reader_saw_no_hole(&mut self) {
+        let seen = self.watcher.take().expect("there is a reader").stop().await;
+        let settings = self.broker.settings(&self.topic, &fresh("reader"));
+        let log = tokio::task::block_in_place(|| whole_log(settings));
+        seen.assert_right(&log);
     }
 
     async fn is_vouched_for(&self, since_us: i64) -> bool {
@@ -293,4 +318,28 @@ async fn failovers_of_a_cluster_lose_and_double_nothing() {
         pipeline.push(BETWEEN).await;
         pipeline.assert_whole().await;
     }
+}
+
+/// While workers die, Redis fails over and is flushed, no plain answer is wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_sees_no_wrong_plain_answer_while_everything_fails() {
+    let mut servers = Sentinels::start(&Setup::default(), 2);
+    let mut pipeline = Pipeline::watched(&servers.url(), 2, 7);
+    let mut dice = Dice::new(7);
+    for round in 0..rounds() {
+        pipeline.push(BETWEEN).await;
+        match round % 3 {
+            0 => {
+                let old = servers.primary();
+                servers.servers[old].kill();
+                servers.wait_for_another_than(old);
+                servers.servers[old].restart();
+            }
+            1 => pipeline.replace(dice.below(2) as usize),
+            _ => drop(servers.servers[servers.primary()].command("FLUSHALL")),
+        }
+        pipeline.push(BETWEEN).await;
+        pipeline.assert_whole().await;
+    }
+    pipeline.assert_reader_saw_no_hole().await;
 }
