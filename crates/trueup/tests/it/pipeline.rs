@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use trueup::client::{Client, ClientOptions};
 use trueup_core::testing::Dice;
 use trueup_sql::decode::print::Timestamp;
+use trueup_store::RedisStore;
 use trueup_store::testing::servers::{Cluster, RedisServer, Sentinels, Setup};
 
 /// Faults of each test where nothing is said.
@@ -49,7 +50,7 @@ impl Running {
         let _ = self.0.wait();
     }
 
-    /// Sends SIGSTOP or SIGCONT.
+    /// Sends a signal such as `-STOP`.
     fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap();
         assert!(kill.success());
@@ -293,15 +294,99 @@ async fn a_redis_that_comes_back_with_an_older_dump_is_caught_up() {
 async fn failovers_of_sentinel_that_lose_writes_lose_no_event() {
     let mut servers = Sentinels::start(&Setup::default(), 2);
     let mut pipeline = Pipeline::start(&servers.url(), 2);
-    for _ in 0..rounds().min(3) {
+    for round in 0..rounds().min(20) {
         pipeline.push(BETWEEN).await;
         let old = servers.primary();
-        servers.servers[old].kill();
-        servers.wait_for_another_than(old);
-        servers.servers[old].restart();
+        // Alternately it dies, and comes back as one that still takes itself for the primary.
+        if round % 2 == 0 {
+            servers.servers[old].kill();
+            servers.wait_for_another_than(old);
+            servers.servers[old].restart();
+        } else {
+            servers.servers[old].freeze();
+            servers.wait_for_another_than(old);
+            servers.servers[old].thaw();
+        }
         pipeline.push(BETWEEN).await;
         pipeline.assert_whole().await;
     }
+}
+
+/// Row 12: slots move while they are written and read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_that_move_under_load_lose_and_double_nothing() {
+    let cluster = Cluster::start(&Setup::default());
+    let mut pipeline = Pipeline::start(&cluster.url(), 2);
+    let mut dice = Dice::new(12);
+    for _ in 0..rounds() {
+        pipeline.push(BETWEEN).await;
+        for _ in 0..4 {
+            let slot = RedisStore::slot(dice.below(64) as usize);
+            let from = cluster.owner(slot);
+            let others: Vec<usize> = (0..3)
+                .map(|bucket| RedisStore::slot(bucket * 20))
+                .map(|slot| cluster.owner(slot))
+                .filter(|&owner| owner != from)
+                .collect();
+            let Some(&to) = others.first() else { continue };
+            tokio::task::block_in_place(|| cluster.move_slot(slot, from, to));
+            pipeline.push(CALL).await;
+            // A move is seen within a second; the next one comes after that.
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+        }
+    }
+    pipeline.assert_whole().await;
+}
+
+/// Row 9: the append-only file ends in the middle of what was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_whose_append_only_file_was_cut_is_caught_up() {
+    let durable =
+        ["--appendonly", "yes", "--aof-use-rdb-preamble", "no", "--aof-load-truncated", "yes"];
+    let mut redis = RedisServer::start(Setup::with(&durable));
+    let mut pipeline = Pipeline::start(&redis.url(), 1);
+    let mut dice = Dice::new(9);
+    for _ in 0..rounds() {
+        pipeline.push(BETWEEN).await;
+        redis.kill();
+        let file = newest_aof(redis.folder());
+        let whole = std::fs::read(&file).unwrap();
+        let cut = dice.below(whole.len().min(200_000) as u64) as usize;
+        std::fs::write(&file, &whole[..whole.len() - cut]).unwrap();
+        redis.restart();
+        pipeline.push(BETWEEN).await;
+        pipeline.assert_whole().await;
+    }
+}
+
+fn newest_aof(folder: &Path) -> std::path::PathBuf {
+    let inner = folder.join("appendonlydir");
+    let within = if inner.is_dir() { inner } else { folder.to_owned() };
+    let files = std::fs::read_dir(within).unwrap().map(|entry| entry.unwrap().path());
+    let is_aof = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.contains(".incr.aof") || name == "appendonly.aof"
+    };
+    files.filter(is_aof).max().unwrap()
+}
+
+/// Row 37: partitions change hands all the time, without anybody dying.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_come_and_go_lose_and_double_nothing() {
+    let redis = RedisServer::plain();
+    let mut pipeline = Pipeline::start(&redis.url(), 2);
+    for round in 0..rounds() {
+        pipeline.push(BETWEEN).await;
+        if round % 2 == 0 {
+            pipeline.workers.push(worker(pipeline.folder.path(), 2));
+        } else if let Some(mut leaving) = pipeline.workers.pop() {
+            leaving.signal("-TERM");
+            assert!(leaving.0.wait().unwrap().success(), "it drains and ends with 0");
+        }
+        pipeline.push(BETWEEN).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    pipeline.assert_whole().await;
 }
 
 /// Row 11: a replica takes a primary's place, asked or not.

@@ -125,7 +125,7 @@ impl Cluster {
         let Value::Array(keys) = keys else { return 0 };
         for key in &keys {
             let Value::BulkString(key) = key else { continue };
-            self.move_key(std::str::from_utf8(key).expect("tests name keys in text"), from, to);
+            self.move_key(key, from, to);
         }
         keys.len()
     }
@@ -134,9 +134,10 @@ impl Cluster {
     ///
     /// # Panics
     /// When it does not move.
-    pub fn move_key(&self, key: &str, from: usize, to: usize) {
+    pub fn move_key(&self, key: &[u8], from: usize, to: usize) {
         let port = self.nodes[to].port().to_string();
-        let words = ["MIGRATE", "127.0.0.1", &port, key, "0", "5000", "REPLACE"];
+        let words =
+            [b"MIGRATE", &b"127.0.0.1"[..], port.as_bytes(), key, b"0", b"5000", b"REPLACE"];
         self.nodes[from].try_args(&words).expect("a key moves");
     }
 

@@ -131,7 +131,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// What the server or the connection said.
-    pub fn try_args(&self, words: &[&str]) -> redis::RedisResult<Value> {
+    pub fn try_args<W: redis::ToRedisArgs>(&self, words: &[W]) -> redis::RedisResult<Value> {
         self.send(self.setup.password.as_deref(), words)
     }
 
@@ -143,7 +143,11 @@ impl RedisServer {
         self.send(Some(password), &words.split(' ').collect::<Vec<_>>())
     }
 
-    fn send(&self, password: Option<&str>, words: &[&str]) -> redis::RedisResult<Value> {
+    fn send<W: redis::ToRedisArgs>(
+        &self,
+        password: Option<&str>,
+        words: &[W],
+    ) -> redis::RedisResult<Value> {
         let mut login = RedisConnectionInfo::default();
         if let Some(password) = password {
             login = login.set_password(password);
@@ -155,7 +159,7 @@ impl RedisServer {
         connection.set_read_timeout(Some(patience))?;
         let mut command = redis::Cmd::new();
         words.iter().for_each(|word| {
-            command.arg(*word);
+            command.arg(word);
         });
         command.query(&mut connection)
     }

@@ -163,7 +163,7 @@ fn without_seen_a_user_whose_key_was_lost_in_a_move_reads_as_new() {
         let pattern = format!("KEYS {}:{{b{}}}:*:v:*", options.prefix, bucket.number);
         let names: Vec<String> =
             redis::from_redis_value(cluster.nodes[from].command(&pattern)).expect("names");
-        cluster.move_key(&names[0], from, to);
+        cluster.move_key(names[0].as_bytes(), from, to);
         cluster.nodes[to].kill();
         cluster.nodes[promoted].thaw();
         cluster.wait_for_primary(promoted, from);
