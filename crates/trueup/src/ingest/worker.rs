@@ -166,6 +166,7 @@ impl Worker {
         let policy = options.policy;
         let mut work = Work {
             spaces: options.catalog.spaces(options.stream),
+            owned: Vec::new(),
             options,
             source,
             runtime: runtime.clone(),
@@ -177,11 +178,12 @@ impl Worker {
         };
         let mut standing = work.begin(policy)?;
         // A log that is ours alone is vouched for before the first request comes.
-        match work.step(&mut standing) {
-            Err(error) if !error.mends_itself() => return Err(error),
-            _ => {}
-        }
-        let run = move || work.run(standing);
+        let broken = match work.step(&mut standing) {
+            Ok(_) => None,
+            Err(error) if error.mends_itself() => Some(error),
+            Err(error) => return Err(error),
+        };
+        let run = move || work.run(standing, broken);
         let thread = std::thread::Builder::new().name(name).spawn(run);
         Ok(Worker { thread: Some(thread.map_err(IngestError::Thread)?), stop, wake })
     }
@@ -191,7 +193,8 @@ impl Worker {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Lets it finish its batch, tells the store how far it is, makes the store durable and waits for it.
+    /// Lets it finish its batch, tells the store how far it is, makes the store durable and waits
+    /// for it.
     ///
     /// # Errors
     /// What ended it before.
@@ -222,6 +225,8 @@ struct Work {
     stop: Arc<AtomicBool>,
     /// Of the stream's groups, in their order.
     spaces: Vec<Space>,
+    /// The partitions that the source says are read here, whatever became of the reading.
+    owned: Vec<u32>,
     /// When the store was last made durable.
     synced: Instant,
     /// When checkpoints were last written.
@@ -275,37 +280,48 @@ impl Work {
         Ok(since_us)
     }
 
-    fn run(&mut self, mut standing: Standing) -> Result<(), IngestError> {
+    /// Works until told to stop; `broken` is what the first step met.
+    fn run(
+        &mut self,
+        mut standing: Standing,
+        mut broken: Option<IngestError>,
+    ) -> Result<(), IngestError> {
         let mut pause = MIN_PAUSE;
         loop {
-            match self.step(&mut standing) {
-                Ok(true) => pause = MIN_PAUSE,
-                Ok(false) => return self.finish(&mut standing),
-                Err(error) if error.mends_itself() => {
+            let whole = broken.is_none();
+            let done = match broken.take() {
+                None => self.step(&mut standing),
+                // Nothing is read on before the source stands at the checkpoints again: what it
+                // brought last, and the store did not take, would be passed over.
+                Some(error) => {
                     let stream = &self.part().stream.name;
                     tracing::warn!(stream, %error, "ingest begins again from the checkpoints");
                     Counts::add(&self.options.progress.counts.rewinds, 1);
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(MAX_PAUSE);
-                    match self.begin_again(&standing) {
-                        Ok(found) => standing = found,
-                        Err(error) if error.mends_itself() => {}
-                        Err(error) => return self.end(error),
-                    }
                     if self.stop.load(Ordering::SeqCst) {
                         return Ok(());
                     }
+                    self.begin_again().map(|found| {
+                        standing = found;
+                        true
+                    })
                 }
+            };
+            match done {
+                Ok(true) if whole => pause = MIN_PAUSE,
+                Ok(true) => {}
+                Ok(false) => return self.finish(&mut standing),
+                Err(error) if error.mends_itself() => broken = Some(error),
                 Err(error) => return self.end(error),
             }
         }
     }
 
     /// Goes back to the checkpoints with the partitions that are read here.
-    fn begin_again(&mut self, standing: &Standing) -> Result<Standing, IngestError> {
-        let owned: Vec<u32> = standing.owned().map(|(partition, _)| partition).collect();
+    fn begin_again(&mut self) -> Result<Standing, IngestError> {
         let mut found = self.begin(NewBeginning::Refuse)?;
-        self.source.seek(&found.own(&owned))?;
+        self.source.seek(&found.own(&self.owned))?;
         Ok(found)
     }
 
@@ -334,7 +350,11 @@ impl Work {
         let bounds =
             Bounds { records: BATCH_EVENTS, bytes: BATCH_BYTES, wait: self.patience(standing) };
         match self.source.poll(&bounds)? {
-            Polled::Owned(partitions) => self.own(standing, &partitions)?,
+            Polled::Owned(partitions) => {
+                // Said once: it must outlive a failure.
+                self.owned = partitions;
+                self.own(standing)?;
+            }
             Polled::Records(records) if records.is_empty() => {}
             Polled::Records(records) => self.apply(standing, &records)?,
         }
@@ -362,10 +382,9 @@ impl Work {
 
     /// Reads these partitions from now on, and says at once what stands at the log's end, so that
     /// the first request after a start finds the state vouched for.
-    fn own(&mut self, standing: &mut Standing, partitions: &[u32]) -> Result<(), IngestError> {
+    fn own(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
         // Others may have gone on since, or the store may be another.
-        *standing = self.begin(NewBeginning::Refuse)?;
-        self.source.seek(&standing.own(partitions))?;
+        *standing = self.begin_again()?;
         self.hear(standing)?;
         self.write(standing, &Prepared::default(), true)
     }

@@ -126,6 +126,12 @@ impl Pipeline {
         }
     }
 
+    /// Waits until everybody is at work: a worker does not start on a store that it cannot reach.
+    async fn begin(&mut self) {
+        self.push(BETWEEN).await;
+        self.assert_whole().await;
+    }
+
     /// Kills a worker and starts another in its place.
     fn replace(&mut self, number: usize) {
         self.workers[number].kill();
@@ -138,8 +144,7 @@ impl Pipeline {
         let pushed_at = now_us();
         let until = Instant::now() + WHOLE_WITHIN;
         while !self.is_vouched_for(pushed_at).await {
-            let log = || std::fs::read_to_string(self.folder.path().join("worker-0.log"));
-            assert!(Instant::now() < until, "not whole in time; {}", log().unwrap_or_default());
+            assert!(Instant::now() < until, "not whole in time; {}", self.story().await);
             assert!(self.workers.iter_mut().all(|worker| worker.0.try_wait().unwrap().is_none()));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -152,6 +157,21 @@ impl Pipeline {
         let settings = self.broker.settings(&self.topic, &fresh("reader"));
         let log = tokio::task::block_in_place(|| whole_log(settings));
         seen.assert_right(&log);
+    }
+
+    /// What the processes said, and what the server says now.
+    async fn story(&self) -> String {
+        let mut story = String::new();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let said = std::fs::read_to_string(&path).unwrap();
+                story += &format!("\n== {}\n{said}", path.display());
+            }
+        }
+        let body = json!({ "keys": [{ "card": 1 }], "columns": ["n_month"], "explain": true });
+        let reply = pay::post(&self.client, "/v1/features/risk", body).await;
+        story + &format!("\n== reply\n{:?}", reply.map(|(_, reply)| reply.to_string()))
     }
 
     async fn is_vouched_for(&self, since_us: i64) -> bool {
@@ -222,8 +242,7 @@ async fn workers_are_killed(count: usize, seed: u64) {
     let redis = RedisServer::plain();
     let mut pipeline = Pipeline::start(&redis.url(), count);
     let mut dice = Dice::new(seed);
-    pipeline.push(BETWEEN).await;
-    pipeline.assert_whole().await;
+    pipeline.begin().await;
     for _ in 0..rounds() {
         pipeline.push(dice.below(BETWEEN as u64) as i64 + 1).await;
         tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
@@ -264,6 +283,7 @@ async fn a_worker_that_slept_past_its_session_loses_and_doubles_nothing() {
 async fn a_redis_that_is_flushed_under_load_is_filled_again_from_the_log() {
     let redis = RedisServer::plain();
     let mut pipeline = Pipeline::start(&redis.url(), 2);
+    pipeline.begin().await;
     for _ in 0..rounds() {
         pipeline.push(BETWEEN).await;
         redis.command("FLUSHALL");
@@ -277,6 +297,7 @@ async fn a_redis_that_is_flushed_under_load_is_filled_again_from_the_log() {
 async fn a_redis_that_comes_back_with_an_older_dump_is_caught_up() {
     let mut redis = RedisServer::plain();
     let mut pipeline = Pipeline::start(&redis.url(), 1);
+    pipeline.begin().await;
     for _ in 0..rounds() {
         pipeline.push(BETWEEN).await;
         redis.command("SAVE");
@@ -294,6 +315,7 @@ async fn a_redis_that_comes_back_with_an_older_dump_is_caught_up() {
 async fn failovers_of_sentinel_that_lose_writes_lose_no_event() {
     let mut servers = Sentinels::start(&Setup::default(), 2);
     let mut pipeline = Pipeline::start(&servers.url(), 2);
+    pipeline.begin().await;
     for round in 0..rounds().min(20) {
         pipeline.push(BETWEEN).await;
         let old = servers.primary();
@@ -317,6 +339,7 @@ async fn failovers_of_sentinel_that_lose_writes_lose_no_event() {
 async fn slots_that_move_under_load_lose_and_double_nothing() {
     let cluster = Cluster::start(&Setup::default());
     let mut pipeline = Pipeline::start(&cluster.url(), 2);
+    pipeline.begin().await;
     let mut dice = Dice::new(12);
     for _ in 0..rounds() {
         pipeline.push(BETWEEN).await;
@@ -345,6 +368,7 @@ async fn a_redis_whose_append_only_file_was_cut_is_caught_up() {
         ["--appendonly", "yes", "--aof-use-rdb-preamble", "no", "--aof-load-truncated", "yes"];
     let mut redis = RedisServer::start(Setup::with(&durable));
     let mut pipeline = Pipeline::start(&redis.url(), 1);
+    pipeline.begin().await;
     let mut dice = Dice::new(9);
     for _ in 0..rounds() {
         pipeline.push(BETWEEN).await;
@@ -375,6 +399,7 @@ fn newest_aof(folder: &Path) -> std::path::PathBuf {
 async fn workers_that_come_and_go_lose_and_double_nothing() {
     let redis = RedisServer::plain();
     let mut pipeline = Pipeline::start(&redis.url(), 2);
+    pipeline.begin().await;
     for round in 0..rounds() {
         pipeline.push(BETWEEN).await;
         if round % 2 == 0 {
@@ -394,6 +419,7 @@ async fn workers_that_come_and_go_lose_and_double_nothing() {
 async fn failovers_of_a_cluster_lose_and_double_nothing() {
     let cluster = Cluster::start(&Setup::default());
     let mut pipeline = Pipeline::start(&cluster.url(), 2);
+    pipeline.begin().await;
     for round in 0..rounds() {
         pipeline.push(BETWEEN).await;
         let how = ["CLUSTER FAILOVER FORCE", "CLUSTER FAILOVER TAKEOVER"][round % 2];
@@ -411,6 +437,7 @@ async fn a_reader_sees_no_wrong_plain_answer_while_everything_fails() {
     let mut servers = Sentinels::start(&Setup::default(), 2);
     let mut pipeline = Pipeline::watched(&servers.url(), 2, 7);
     let mut dice = Dice::new(7);
+    pipeline.begin().await;
     for round in 0..rounds() {
         pipeline.push(BETWEEN).await;
         match round % 3 {
