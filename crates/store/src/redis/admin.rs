@@ -37,7 +37,7 @@ impl Inner {
     }
 
     async fn all(&self, orders: Vec<Order>) -> Result<Vec<Reply>, StoreError> {
-        self.router.exchange(&orders, &self.writes(None, true)).await
+        self.router.exchange(orders, &self.writes(None, true)).await
     }
 
     pub(super) async fn spaces(&self) -> Result<Vec<Space>, StoreError> {

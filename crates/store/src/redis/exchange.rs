@@ -5,6 +5,10 @@
 //! take, because it no longer has the bucket (`MOVED`), gives it away at the moment (`ASK`), has
 //! half of its keys (`TRYAGAIN`) or has forgotten a script (`NOSCRIPT`), has done nothing; it is
 //! sent again where it belongs, in a bounded number of rounds and within the deadline.
+//!
+//! A command is moved into the bytes that go out and copied back only when it must be sent again.
+//! Many commands for one connection go in several parts, one behind the other, so that the server
+//! works on the first while the next is being packed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +29,9 @@ use crate::store::Answer;
 
 /// Rounds after which commands that nobody takes are given up.
 const ROUNDS: usize = 32;
+/// Commands that are packed in one go: enough that a system call costs little beside them, few
+/// enough that the server waits little for the first.
+const PART: usize = 256;
 /// Pause before a bucket with keys on two nodes is tried again: a key is moved in less.
 const AGAIN_PAUSE: Duration = Duration::from_millis(3);
 
@@ -43,6 +50,18 @@ impl Order {
 
     pub(super) fn script(bucket: usize, script: Script, cmd: Cmd) -> Self {
         Self { bucket, cmd, script: Some(script) }
+    }
+
+    /// Has the command again, after it was sent in vain; as a whole text, if the server has
+    /// forgotten the script.
+    fn take_back(&mut self, sent: &Cmd, forgotten: bool) {
+        self.cmd = match self.script {
+            Some(script) if forgotten => {
+                self.script = None;
+                script.whole(sent)
+            }
+            _ => sent.clone(),
+        };
     }
 }
 
@@ -85,11 +104,57 @@ enum Verdict {
     Failed(StoreError),
 }
 
-/// Commands that go out on one connection, by their numbers.
+/// Commands that go out on one connection in one go, by their numbers.
 struct Share {
     link: Arc<Link>,
     orders: Vec<usize>,
     asking: bool,
+}
+
+impl Share {
+    /// Commands on the wire for each order: `ASKING` goes before each.
+    fn step(&self) -> usize {
+        if self.asking { 2 } else { 1 }
+    }
+
+    /// Moves the commands into what is sent.
+    fn pack(&self, orders: &mut [Order]) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(self.orders.len() * self.step());
+        for &nth in &self.orders {
+            if self.asking {
+                pipeline.add_command(cmd("ASKING"));
+            }
+            pipeline.add_command(std::mem::take(&mut orders[nth].cmd));
+        }
+        pipeline
+    }
+}
+
+/// The parts that go out in a round, in the order of their sending.
+#[derive(Default)]
+struct Shares {
+    all: Vec<Share>,
+}
+
+impl Shares {
+    /// The part for this connection that is not full yet.
+    fn open(&mut self, link: &Arc<Link>, asking: bool) -> usize {
+        let same =
+            |share: &Share| share.link.generation == link.generation && share.asking == asking;
+        let last = self.all.iter().rposition(same);
+        last.filter(|&share| self.all[share].orders.len() < PART).unwrap_or_else(|| {
+            self.all.push(Share { link: Arc::clone(link), orders: Vec::new(), asking });
+            self.all.len() - 1
+        })
+    }
+
+    fn add(&mut self, share: usize, order: usize) {
+        self.all[share].orders.push(order);
+    }
+
+    fn is_full(&self, share: usize) -> bool {
+        self.all[share].orders.len() >= PART
+    }
 }
 
 /// What is left to do after a round.
@@ -108,14 +173,13 @@ impl Router {
     /// The first failure, after all replies of its round are in: what else was sent may be done.
     pub(super) async fn exchange(
         &self,
-        orders: &[Order],
+        mut orders: Vec<Order>,
         plan: &Plan<'_>,
     ) -> Result<Vec<Reply>, StoreError> {
         let mut replies: Vec<Option<Reply>> = orders.iter().map(|_| None).collect();
-        let mut whole = vec![false; orders.len()];
         let mut left = Left { pending: (0..orders.len()).collect(), ..Left::default() };
         for _ in 0..ROUNDS {
-            let shares = timeout_at(plan.until.into(), self.shares(orders, &left, plan)).await;
+            let shares = timeout_at(plan.until.into(), self.shares(&orders, &left, plan)).await;
             let shares = shares.unwrap_or_else(|_| Err(self.late("no connection in time")))?;
             if shares.is_empty() {
                 return Ok(replies.into_iter().flatten().collect());
@@ -125,22 +189,18 @@ impl Router {
             }
             let Some(rest) = plan.until.checked_duration_since(Instant::now()) else { break };
             let within = plan.within.min(rest);
-            let sent = shares.iter().map(|share| self.send(share, orders, &whole, within));
+            let packs: Vec<Pipeline> = shares.iter().map(|share| share.pack(&mut orders)).collect();
+            let sent = shares
+                .iter()
+                .zip(&packs)
+                .map(|(share, pack)| share.link.send(pack, within, &self.dial.counts));
             let answers = join_all(sent).await;
             left = Left::default();
-            for (share, answer) in shares.iter().zip(answers) {
+            for ((share, pack), answer) in shares.iter().zip(&packs).zip(answers) {
                 match answer {
                     Ok(values) => {
-                        for (&nth, value) in share.orders.iter().zip(values) {
-                            let verdict = judge(value, share.link.place());
-                            if matches!(verdict, Verdict::Forgotten) {
-                                whole[nth] = true;
-                            }
-                            let bucket = orders[nth].bucket;
-                            let follow = plan.follow;
-                            replies[nth] =
-                                self.settle((nth, bucket), verdict, share, follow, &mut left);
-                        }
+                        let round = (share, pack, values);
+                        self.settle_all(round, &mut orders, plan.follow, &mut replies, &mut left);
                     }
                     Err(error) => left.failed = Some(error),
                 }
@@ -164,51 +224,57 @@ impl Router {
         left: &Left,
         plan: &Plan<'_>,
     ) -> Result<Vec<Share>, StoreError> {
-        let mut links: Vec<Option<Arc<Link>>> = vec![None; super::words::BUCKETS];
-        let mut shares: Vec<Share> = Vec::new();
+        let mut links: Vec<Option<(Arc<Link>, usize)>> = vec![None; super::words::BUCKETS];
+        let mut shares = Shares::default();
         for &nth in &left.pending {
             let bucket = orders[nth].bucket;
-            let link = match &links[bucket] {
-                Some(link) => Arc::clone(link),
-                None => {
+            let share = match &mut links[bucket] {
+                Some((link, share)) => {
+                    if shares.is_full(*share) {
+                        *share = shares.open(link, false);
+                    }
+                    *share
+                }
+                none => {
                     let link = self.link(bucket, plan.lane).await?;
                     if let Some(gate) = plan.gate {
                         gate.pass(bucket, &link).await?;
                     }
-                    links[bucket] = Some(Arc::clone(&link));
-                    link
+                    let share = shares.open(&link, false);
+                    *none = Some((link, share));
+                    share
                 }
             };
-            assign(&mut shares, link, nth, false);
+            shares.add(share, nth);
         }
         for (nth, place) in &left.asks {
             let link = self.node(place).link(plan.lane, &self.dial).await?;
-            assign(&mut shares, link, *nth, true);
+            let share = shares.open(&link, true);
+            shares.add(share, *nth);
         }
-        Ok(shares)
+        Ok(shares.all)
     }
 
-    async fn send(
+    /// Does what the replies to a part ask for.
+    fn settle_all(
         &self,
-        share: &Share,
-        orders: &[Order],
-        whole: &[bool],
-        within: Duration,
-    ) -> Result<Vec<Value>, StoreError> {
-        let mut pipeline = Pipeline::with_capacity(share.orders.len() << usize::from(share.asking));
-        for &nth in &share.orders {
-            if share.asking {
-                pipeline.add_command(cmd("ASKING"));
+        (share, pack, values): (&Share, &Pipeline, Vec<Value>),
+        orders: &mut [Order],
+        follow: bool,
+        replies: &mut [Option<Reply>],
+        left: &mut Left,
+    ) {
+        let step = share.step();
+        // What answers an `ASKING` says nothing.
+        let answered = pack.cmd_iter().zip(values).skip(step - 1).step_by(step);
+        for (&nth, (sent, value)) in share.orders.iter().zip(answered) {
+            let verdict = judge(value, share.link.place());
+            if !matches!(verdict, Verdict::Done(_)) {
+                orders[nth].take_back(sent, matches!(verdict, Verdict::Forgotten));
             }
-            let order = &orders[nth];
-            pipeline.add_command(match order.script {
-                Some(script) if whole[nth] => script.whole(&order.cmd),
-                _ => order.cmd.clone(),
-            });
+            let bucket = orders[nth].bucket;
+            replies[nth] = self.settle((nth, bucket), verdict, share, follow, left);
         }
-        let values = share.link.send(&pipeline, within, &self.dial.counts).await?;
-        let step = if share.asking { 2 } else { 1 };
-        Ok(values.into_iter().skip(step - 1).step_by(step).collect())
     }
 
     /// Does what the verdict on a command (its number, its bucket) asks for; a reply, when there is
@@ -260,15 +326,6 @@ impl Router {
             }
         }
         None
-    }
-}
-
-fn assign(shares: &mut Vec<Share>, link: Arc<Link>, nth: usize, asking: bool) {
-    let same =
-        |share: &&mut Share| share.link.generation == link.generation && share.asking == asking;
-    match shares.iter_mut().find(same) {
-        Some(share) => share.orders.push(nth),
-        None => shares.push(Share { link, orders: vec![nth], asking }),
     }
 }
 

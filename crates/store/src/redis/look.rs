@@ -62,7 +62,7 @@ impl Inner {
     ) -> Result<Vec<Record>, StoreError> {
         let orders: Vec<Order> =
             buckets.iter().map(|&bucket| self.look_order(bucket, turn)).collect();
-        let replies = self.router.exchange(&orders, &self.writes(None, false)).await?;
+        let replies = self.router.exchange(orders, &self.writes(None, false)).await?;
         let mut records = Vec::with_capacity(buckets.len());
         for (&bucket, reply) in buckets.iter().zip(replies) {
             if reply.asked {

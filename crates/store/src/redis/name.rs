@@ -14,7 +14,9 @@
 //! in hex: a group is one of a few, and two that agree in 128 bits of a cryptographic hash do not
 //! occur.
 
-use xxhash_rust::xxh3::Xxh3;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::words::{BUCKETS, hex};
 use crate::store::{At, Space};
@@ -61,7 +63,8 @@ impl Names {
 
     /// The name of a value without its key: what all values of a space in a bucket begin with.
     pub(super) fn values(&self, bucket: usize, epoch: u64, space: Space) -> Vec<u8> {
-        format!("{}{}:", self.within(bucket, epoch, "v:"), short(space)).into_bytes()
+        let Self { prefix } = self;
+        format!("{prefix}:{{b{bucket}}}:{epoch:016x}:v:{}:", short(space)).into_bytes()
     }
 
     pub(super) fn value(&self, bucket: usize, epoch: u64, at: At<'_>) -> Vec<u8> {
@@ -90,7 +93,14 @@ impl Names {
 
 /// The whole digest in hex.
 pub(super) fn digest(space: Space) -> String {
-    format!("{space:?}")
+    hex_of(space.as_bytes())
+}
+
+/// Bytes in hex; by hand, since a batch names some hundred spaces.
+fn hex_of(bytes: &[u8]) -> String {
+    let digit =
+        |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
+    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A digest from its hex.
@@ -104,21 +114,75 @@ pub(super) fn parse_digest(text: &[u8]) -> Option<Space> {
 }
 
 fn short(space: Space) -> String {
-    let mut digest = digest(space);
-    digest.truncate(DIGEST_HEX);
-    digest
+    hex_of(&space.as_bytes()[..DIGEST_HEX / 2])
 }
 
 fn tag(bucket: usize) -> String {
     format!("{{b{bucket}}}")
 }
 
+/// Where a key belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub(super) bucket: usize,
+    /// XXH3-64 of the space's digest and the key.
+    pub(super) hash: u64,
+}
+
+impl Placed {
+    pub(super) fn of(at: At<'_>) -> Self {
+        let hash = hash_of(at);
+        Self { bucket: (hash % BUCKETS as u64) as usize, hash }
+    }
+}
+
+/// Bytes of space and key that are hashed in one go, which takes a tenth of the time. XXH3 itself
+/// has another form for longer input.
+const SHORT: usize = 240;
+
+fn hash_of(at: At<'_>) -> u64 {
+    let (space, key) = (at.space.as_bytes(), at.key);
+    let mut both = [0; SHORT];
+    match both.get_mut(..space.len() + key.len()) {
+        Some(both) => {
+            let (front, back) = both.split_at_mut(space.len());
+            front.copy_from_slice(space);
+            back.copy_from_slice(key);
+            xxh3_64(both)
+        }
+        None => {
+            let mut hash = Xxh3::new();
+            hash.update(space);
+            hash.update(key);
+            hash.digest()
+        }
+    }
+}
+
 /// The bucket of a key.
 pub(super) fn bucket_of(at: At<'_>) -> usize {
-    let mut hash = Xxh3::new();
-    hash.update(at.space.as_bytes());
-    hash.update(at.key);
-    (hash.digest() % BUCKETS as u64) as usize
+    Placed::of(at).bucket
+}
+
+/// For maps whose keys bring their hash.
+pub(super) type Hashed = BuildHasherDefault<PassOn>;
+
+/// Hands on a hash that was computed already; takes nothing else than one `u64`.
+#[derive(Debug, Default)]
+pub(super) struct PassOn(u64);
+
+impl Hasher for PassOn {
+    fn write(&mut self, bytes: &[u8]) {
+        debug_assert!(false, "a key of {} bytes brings no hash", bytes.len());
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// The cluster's slot of a bucket.
@@ -155,6 +219,19 @@ mod tests {
         assert!(thirds.iter().all(|&buckets| buckets > BUCKETS / 5), "{thirds:?}");
         let slots: BTreeMap<u16, usize> = (0..BUCKETS).map(|b| (slot_of(b), b)).collect();
         assert_eq!(slots.len(), BUCKETS);
+    }
+
+    /// The harm: a version that hashes in another way looks for keys where they are not.
+    #[test]
+    fn a_place_is_hashed_alike_in_one_go_and_piece_by_piece() {
+        for len in (0..=SHORT).chain([SHORT + 1, 4096]) {
+            let key: Vec<u8> = (0..len).map(|nth| nth as u8).collect();
+            let at = At { space: Space::from([3; 32]), key: &key };
+            let mut hash = Xxh3::new();
+            hash.update(at.space.as_bytes());
+            hash.update(at.key);
+            assert_eq!(hash_of(at), hash.digest(), "{len} bytes");
+        }
     }
 
     fn tricky_key() -> impl Strategy<Value = Vec<u8>> {

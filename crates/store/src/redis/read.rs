@@ -12,6 +12,7 @@ use redis::{Value as Wire, cmd};
 
 use super::Inner;
 use super::exchange::{Order, Plan};
+use super::memo::MemoKey;
 use super::name::bucket_of;
 use super::node::Lane;
 use super::script::Script;
@@ -79,14 +80,14 @@ impl Inner {
         keys: &[At<'_>],
         detail: Detail,
     ) -> Result<Vec<View>, StoreError> {
-        let orders: Vec<Order> =
-            questions.iter().map(|question| self.order(question, keys, detail)).collect();
+        let orders =
+            || questions.iter().map(|question| self.order(question, keys, detail)).collect();
         let within = self.options().read_timeout;
         let until = Instant::now() + within;
         let plan = Plan { lane: Lane::Reads, within, until, follow: true, gate: None };
-        let replies = match self.router.exchange(&orders, &plan).await {
+        let replies = match self.router.exchange(orders(), &plan).await {
             Err(StoreError::Unavailable { .. }) if Instant::now() < until => {
-                self.router.exchange(&orders, &plan).await?
+                self.router.exchange(orders(), &plan).await?
             }
             replies => replies?,
         };
@@ -164,12 +165,11 @@ impl Inner {
 
     /// Remembers how long bases are, for those who compact.
     fn learn(&self, question: &Question, keys: &[At<'_>], view: &View) {
+        let (epoch, mut memo) = (self.name_epoch(question.epoch), self.memo.open());
         for (&nth, value) in question.keys.iter().zip(&view.values) {
             if let Some(value) = value {
-                let epoch = self.name_epoch(question.epoch);
-                let name = self.names.value(question.bucket, epoch, keys[nth]);
                 let head_len = u32::try_from(value::head_len(value.base())).unwrap_or(0);
-                self.memo.learn(&name, |known| known.head_len = head_len);
+                memo.learn(MemoKey::of(keys[nth], epoch), |known| known.head_len = head_len);
             }
         }
     }
@@ -190,7 +190,7 @@ impl Inner {
             .collect();
         let orders: Vec<Order> =
             questions.iter().map(|question| self.order(question, &[], Detail::Positions)).collect();
-        let replies = self.router.exchange(&orders, &self.writes(None, true)).await?;
+        let replies = self.router.exchange(orders, &self.writes(None, true)).await?;
         let views = questions.iter().zip(replies).map(|(question, reply)| {
             let view = self.view(question, reply.value, Detail::Positions)?;
             match view.record {
