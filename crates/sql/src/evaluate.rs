@@ -1,11 +1,28 @@
 //! Row expressions: compiled once, evaluated on Arrow batches.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, new_empty_array};
-use arrow::datatypes::DataType;
+use crate::decode::{is_date, is_time};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, new_empty_array,
+};
+use arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
 use datafusion_physical_expr::PhysicalExpr;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// Whether a time or a date is one that no event could have: what is answered must be taken back.
+fn outside_the_years(values: &dyn Array) -> bool {
+    match values.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, None) => {
+            let times = values.as_primitive::<TimestampMicrosecondType>();
+            times.iter().flatten().any(|us| !is_time(us))
+        }
+        DataType::Date32 => {
+            values.as_primitive::<Date32Type>().iter().flatten().any(|days| !is_date(days))
+        }
+        _ => false,
+    }
+}
 
 /// A scalar expression over the rows of a fixed schema.
 #[derive(Clone)]
@@ -157,6 +174,9 @@ impl RowExpr {
         if values.data_type() != &self.ty {
             let found = values.data_type();
             return Err(self.error(&format!("it gave {found} where {} was planned", self.ty)));
+        }
+        if outside_the_years(&values) {
+            return Err(self.error("the result is outside the years 1 to 9999"));
         }
         let Some(floats) = values.as_any().downcast_ref::<Float64Array>() else {
             return Ok(values);

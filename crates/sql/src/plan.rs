@@ -4,6 +4,7 @@
 //! the planner sees one flat schema and no table. Number literals with a point are decimals, as the
 //! standard says; the quotient of decimals is a DOUBLE, and that of integers an integer.
 
+use crate::checked::checked;
 use crate::error::{Checked, Refusal, refuse};
 use crate::evaluate::RowExpr;
 use crate::functions;
@@ -96,7 +97,8 @@ impl Planner {
         let context = SimplifyContext::builder().with_schema(Arc::clone(&self.schema)).build();
         let simplifier = ExprSimplifier::new(context);
         let plan = mend(plan, &self.schema)?;
-        simplifier.simplify(simplifier.coerce(plan, &self.schema)?)
+        let plan = checked(simplifier.coerce(plan, &self.schema)?, &self.schema)?;
+        simplifier.simplify(plan)
     }
 
     fn type_of(&self, plan: &Plan, expr: &Expr, around: Span) -> Checked<DataType> {

@@ -1,6 +1,5 @@
 //! `CREATE VIEW`: a feature set, from its SELECT to lookups and outputs.
 
-use crate::bridge;
 use crate::collect::Collector;
 use crate::definition::{Output, View};
 use crate::digest::Canon;
@@ -68,7 +67,7 @@ pub(crate) fn compile(
     for (place, lookup) in lookups.iter().enumerate() {
         let own = features.iter().filter(|feature| feature.lookup == place);
         for feature in own {
-            fields.push(Arc::new(Field::new(&feature.name, bridge::arrow_of(&feature.kind), true)));
+            fields.push(Arc::new(Field::new(&feature.name, feature.ty.clone(), true)));
         }
         debug_assert_eq!(
             features.iter().filter(|f| f.lookup == place).count(),

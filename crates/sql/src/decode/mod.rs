@@ -40,6 +40,7 @@ pub use csv::CsvReader;
 pub use fault::{BadEvent, BadValue, DecodeError, Fault};
 pub use json::JsonReader;
 pub use table::{Row, TABLE, markdown};
+pub(crate) use time::{is_date, is_time};
 
 /// Bytes of the longest value: 64 KiB. Names, agents and addresses are far shorter, and a stream
 /// keeps every value of a window.
