@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 use trueup_core::Unknown;
+use trueup_sql::decode::print;
 use trueup_sql::{EvalError, View};
 
 /// Rows of a batch at most: bounds what evaluating the select list holds at once.
@@ -67,7 +68,7 @@ pub enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Reason::Feature(why) => write!(f, "{why}"),
+            Reason::Feature(why) => write!(f, "{}", print::Reason(*why)),
             Reason::Expression(why) => f.write_str(why),
         }
     }

@@ -14,7 +14,9 @@ use datafusion_expr::{
     ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility, cast,
 };
-use std::sync::LazyLock;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::BinaryExpr as BinaryProgram;
+use std::sync::{Arc, LazyLock};
 
 /// Two operands of arithmetic: integers both as BIGINT, all else as it is.
 pub(crate) fn widened(left: Expr, right: Expr, schema: &DFSchema) -> PlanResult<(Expr, Expr)> {
@@ -39,13 +41,21 @@ pub(crate) fn is_arithmetic(op: Operator) -> bool {
     matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply)
 }
 
-/// The same expression, whose types have met, with the arithmetic of BIGINTs checked.
+/// The same expression, whose types have met, with what the planner would compute itself checked:
+/// arithmetic on constants alone. A minus before a column is checked here too, for want of a
+/// physical form; all else that has columns is checked by [`failing`].
 pub(crate) fn checked(plan: Expr, schema: &DFSchema) -> PlanResult<Expr> {
-    let is_bigint = |part: &Expr| part.get_type(schema).map(|ty| ty == DataType::Int64);
+    let is_bigint = |part: &Expr| match part {
+        Expr::ScalarFunction(call) if call.func.inner().is::<Arithmetic>() => Ok(true),
+        part => part.get_type(schema).map(|ty| ty == DataType::Int64),
+    };
     let swapped = plan.transform_up(|part| {
         let (function, operands) = match part {
             Expr::BinaryExpr(BinaryExpr { left, op, right })
-                if is_arithmetic(op) && is_bigint(&left)? && is_bigint(&right)? =>
+                if is_arithmetic(op)
+                    && !(left.any_column_refs() || right.any_column_refs())
+                    && is_bigint(&left)?
+                    && is_bigint(&right)? =>
             {
                 (of(op), vec![*left, *right])
             }
@@ -53,6 +63,22 @@ pub(crate) fn checked(plan: Expr, schema: &DFSchema) -> PlanResult<Expr> {
             other => return Ok(Transformed::no(other)),
         };
         Ok(Transformed::yes(function.call(operands)))
+    })?;
+    Ok(swapped.data)
+}
+
+/// The same program, in which arithmetic that passes the end of its type fails.
+pub(crate) fn failing(program: Arc<dyn PhysicalExpr>) -> PlanResult<Arc<dyn PhysicalExpr>> {
+    let swapped = program.transform_up(|part| {
+        let Some(binary) = part.downcast_ref::<BinaryProgram>() else {
+            return Ok(Transformed::no(part));
+        };
+        if !is_arithmetic(*binary.op()) {
+            return Ok(Transformed::no(part));
+        }
+        let (left, right) = (Arc::clone(binary.left()), Arc::clone(binary.right()));
+        let failing = BinaryProgram::new(left, *binary.op(), right).with_fail_on_overflow(true);
+        Ok(Transformed::yes(Arc::new(failing) as Arc<dyn PhysicalExpr>))
     })?;
     Ok(swapped.data)
 }

@@ -28,6 +28,8 @@ fn outside_the_years(values: &dyn Array) -> bool {
 #[derive(Clone)]
 pub struct RowExpr {
     text: Arc<str>,
+    /// As it was written, for messages, where the canonical form has names of our own.
+    written: Option<Arc<str>>,
     ty: DataType,
     columns: Arc<[usize]>,
     program: Program,
@@ -44,7 +46,7 @@ enum Program {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EvalError {
-    /// The expression, in canonical form.
+    /// The expression, in canonical form or, where it uses windows, as it was written.
     pub expr: String,
     /// What went wrong.
     pub reason: String,
@@ -69,6 +71,7 @@ impl RowExpr {
     pub(crate) fn column(text: &str, ty: DataType, column: usize) -> RowExpr {
         RowExpr {
             text: text.into(),
+            written: None,
             ty,
             columns: [column].into(),
             program: Program::Column(column),
@@ -83,7 +86,12 @@ impl RowExpr {
         program: Arc<dyn PhysicalExpr>,
     ) -> RowExpr {
         let program = Program::Physical(program);
-        RowExpr { text: text.into(), ty, columns: columns.into(), program }
+        RowExpr { text: text.into(), written: None, ty, columns: columns.into(), program }
+    }
+
+    /// The same, told as `written` in messages.
+    pub(crate) fn written(self, written: &str) -> RowExpr {
+        RowExpr { written: Some(written.into()), ..self }
     }
 
     /// The expression in canonical form: names resolved, layout and aliases gone. Equal text over
@@ -192,6 +200,7 @@ impl RowExpr {
     }
 
     fn error(&self, reason: &str) -> EvalError {
-        EvalError { expr: self.text.to_string(), reason: reason.to_string() }
+        let expr = self.written.as_ref().unwrap_or(&self.text);
+        EvalError { expr: expr.to_string(), reason: reason.to_string() }
     }
 }

@@ -55,7 +55,8 @@ pub(crate) fn compile(
     let mut items = Vec::new();
     for Item { name, expr } in items_of(&scope, &select, at)? {
         let around = place(&expr, name.span);
-        items.push((name, collector.collect(expr, around)?, around));
+        let written = expr.to_string();
+        items.push((name, collector.collect(expr, around)?, written, around));
     }
     let (lookups, features) = collector.finish();
 
@@ -77,8 +78,11 @@ pub(crate) fn compile(
     features.iter().for_each(|feature| feature.describe(&mut canon));
     let row_schema = Arc::new(Schema::new(fields));
     let planner = Planner::new(Arc::clone(&row_schema))?;
-    let outputs = items.into_iter().map(|(name, expr, at)| {
-        let output = output(&planner, stream.columns.len(), &name, &expr, at)?;
+    let outputs = items.into_iter().map(|(name, expr, written, at)| {
+        let mut output = output(&planner, stream.columns.len(), &name, &expr, at)?;
+        if !output.features.is_empty() {
+            output.expr = output.expr.written(&written);
+        }
         canon.line(format_args!("output {:?} {} {}", output.name, output.ty, output.expr.text()));
         Ok(output)
     });

@@ -355,7 +355,8 @@ fn key_answers(
         }
         let names: Vec<&str> = lookup.keys.iter().map(|&c| columns[c].name.as_str()).collect();
         let found = &found[number][row];
-        let answer = KeyAnswer { source: found.source, fresh_us: found.fresh_us };
+        let Some(source) = found.source else { continue };
+        let answer = KeyAnswer { source, fresh_us: found.fresh_us };
         let held = answers.entry(names.join(",")).or_insert(answer);
         held.source = held.source.max(answer.source);
         held.fresh_us = match (held.fresh_us, answer.fresh_us) {

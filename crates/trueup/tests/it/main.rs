@@ -4,6 +4,7 @@
 mod bad_input;
 mod bounds;
 mod child;
+mod commands;
 mod contract;
 mod demo;
 mod kill;
