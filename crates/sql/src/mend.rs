@@ -11,6 +11,7 @@
 //!   nanoseconds in 32 bits and loses the fraction of all that is longer than 2.147 seconds.
 //! - A cast to an integer rounds, as databases do: doubles half to even, decimals half away from
 //!   zero. The planner's own cuts the fraction off.
+//! - Integers are BIGINT: a narrower one is computed with as one (`checked` says why).
 //! - A cast that takes digits from a decimal rounds in a step of its own. The planner compares
 //!   `CAST(x AS BIGINT) < 13` as `x < 13.00`, which is another question for 12.50.
 
@@ -115,7 +116,8 @@ fn part_of(part: Expr, schema: &DFSchema) -> PlanResult<Expr> {
                     _ => *expr,
                 },
             };
-            Expr::Cast(Cast { expr: Box::new(expr), field })
+            // What has passed the bounds of a narrow integer is a BIGINT like all others.
+            to_bigint(Expr::Cast(Cast { expr: Box::new(expr), field }), schema)?
         }
         other => other,
     })

@@ -252,6 +252,7 @@ fn integers_narrower_than_bigint_are_computed_as_bigint() {
     assert_eq!(value(&format!("{year} * {year} * {year}")), Value::Int(2024 * 2024 * 2024));
     assert_eq!(value("CAST(user_id + 2147483605 AS INTEGER) + 1"), Value::Int(1 << 31));
     assert_eq!(value("-CAST(user_id - 32810 AS SMALLINT)"), Value::Int(32_768));
+    assert_eq!(value("abs(CAST(user_id - 32810 AS SMALLINT))"), Value::Int(32_768));
 }
 
 /// What is served must be readable again: decoding takes the years 1 to 9999.
