@@ -1,4 +1,5 @@
-//! What the verbs cost: `cargo bench -p trueup-core`. `docs/benches.md` has the results.
+//! What the verbs cost: `cargo bench --workspace --all-features --bench core`. `docs/benches.md`
+//! has the results.
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use trueup_core::testing::Dice;

@@ -35,7 +35,7 @@ pub struct Met {
     pub duplicates: u64,
     /// Events that came with an id that was there with other content.
     pub conflicts: u64,
-    /// Events that arrived older than anything that trimming keeps.
+    /// Events that were too old for every frame, lateness included, when they came.
     pub late: u64,
     /// Records that a group without ids refused because they carry no position.
     pub unpositioned: u64,

@@ -16,8 +16,11 @@ pub(crate) struct Asking {
     /// For each row, when what it knows was known; `None`: it knows everything.
     pub(crate) as_of: Option<Vec<i64>>,
     pub(crate) origin: Origin,
-    /// Rows that the view's WHERE left out, or of the history those that it has no value for.
+    /// Rows that the view's WHERE left out.
     pub(crate) not_in_view: usize,
+    /// Rows for which the view's WHERE has no value, ascending, and why. They are rows, since
+    /// nothing says that they are none, and nothing of them can be known.
+    pub(crate) unjudged: Vec<(usize, EvalError)>,
 }
 
 /// What the rows are.
@@ -35,7 +38,7 @@ impl Asking {
         let mut wins = vec![winners.is_none(); past.len()];
         winners.iter().flatten().for_each(|&row| wins[row as usize] = true);
         let candidates = winners.as_ref().map_or(past.len(), Vec::len);
-        let (batches, kept) = in_view(view, &past.batches, &wins, |_, _| Ok(()))?;
+        let InView { batches, kept, unjudged } = in_view(view, &past.batches, &wins)?;
         let as_of = past.known.as_ref();
         let as_of = as_of.map(|known| kept.iter().map(|&row| known[row as usize]).collect());
         Ok(Asking {
@@ -44,6 +47,7 @@ impl Asking {
             origin: Origin::History((kept.len() < past.len()).then_some(kept)),
             batches,
             as_of,
+            unjudged,
         })
     }
 
@@ -54,9 +58,7 @@ impl Asking {
         rows: &RequestRows,
     ) -> Result<Asking, OfflineError> {
         let all = vec![true; rows.as_of.len()];
-        let (batches, kept) = in_view(view, &rows.batches, &all, |row, error| {
-            Err(OfflineError::expression(format_args!("request row {row}: {error}")))
-        })?;
+        let InView { batches, kept, unjudged } = in_view(view, &rows.batches, &all)?;
         let mut times = Vec::with_capacity(kept.len());
         for batch in &batches {
             let column = batch.column(stream.event_time);
@@ -68,6 +70,7 @@ impl Asking {
             origin: Origin::Request(Ids::new(&batches, stream.id)),
             batches,
             not_in_view: rows.as_of.len() - kept.len(),
+            unjudged,
         })
     }
 
@@ -89,34 +92,43 @@ impl Asking {
     }
 }
 
-/// Those of the `wanted` rows for which the view's WHERE is true, and their numbers; `unjudged` is
-/// given the rows for which it has no value.
-fn in_view(
-    view: &View,
-    batches: &[RecordBatch],
-    wanted: &[bool],
-    unjudged: impl Fn(usize, EvalError) -> Result<(), OfflineError>,
-) -> Result<(Vec<RecordBatch>, Vec<u32>), OfflineError> {
-    let (mut out, mut kept, mut before) = (Vec::new(), Vec::new(), 0);
+/// The rows of a view.
+struct InView {
+    batches: Vec<RecordBatch>,
+    /// Their numbers among all.
+    kept: Vec<u32>,
+    /// Those that may be in the view or not, by their places in `kept`, and why.
+    unjudged: Vec<(usize, EvalError)>,
+}
+
+/// Those of the `wanted` rows that the view's WHERE does not leave out.
+fn in_view(view: &View, batches: &[RecordBatch], wanted: &[bool]) -> Result<InView, OfflineError> {
+    let mut out = InView { batches: Vec::new(), kept: Vec::new(), unjudged: Vec::new() };
+    let mut before = 0;
     for batch in batches {
         let rows: Vec<usize> = (0..batch.num_rows()).filter(|row| wanted[before + row]).collect();
         let mut part = take(batch, &rows)?;
         let mut numbers: Vec<u32> = rows.iter().map(|&row| (before + row) as u32).collect();
         if let Some(filter) = &view.filter {
             let (truth, failed) = filter.evaluate_each(&part);
-            for (at, error) in failed {
-                unjudged(numbers[at] as usize, error)?;
+            let mut failed = failed.into_iter().peekable();
+            let mut stay = Vec::new();
+            for at in 0..numbers.len() {
+                if let Some((_, error)) = failed.next_if(|(place, _)| *place == at) {
+                    out.unjudged.push((out.kept.len() + stay.len(), error));
+                } else if value_at(&truth, at) != Value::Bool(true) {
+                    continue;
+                }
+                stay.push(at);
             }
-            let is = |at: &usize| value_at(&truth, *at) == Value::Bool(true);
-            let is: Vec<usize> = (0..numbers.len()).filter(is).collect();
-            part = take(&part, &is)?;
-            numbers = is.into_iter().map(|at| numbers[at]).collect();
+            part = take(&part, &stay)?;
+            numbers = stay.into_iter().map(|at| numbers[at]).collect();
         }
         if part.num_rows() > 0 {
-            out.push(part);
+            out.batches.push(part);
         }
-        kept.append(&mut numbers);
+        out.kept.append(&mut numbers);
         before += batch.num_rows();
     }
-    Ok((out, kept))
+    Ok(out)
 }

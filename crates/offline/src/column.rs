@@ -4,15 +4,15 @@
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, PrimitiveArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
 use std::sync::Arc;
-use trueup_core::{Kind, Value};
-use trueup_sql::bridge::{array_of, arrow_of};
+use trueup_core::Value;
+use trueup_sql::bridge::array_of;
 
-/// A column of one kind, NULL everywhere at first.
+/// A column of one type, NULL everywhere at first.
 pub(crate) struct FeatureColumn {
-    kind: Kind,
+    ty: DataType,
     cells: Cells,
     valid: Vec<bool>,
 }
@@ -44,16 +44,16 @@ enum PieceCells<'a> {
 }
 
 impl FeatureColumn {
-    pub(crate) fn new(kind: &Kind, rows: usize) -> FeatureColumn {
-        let cells = match kind {
-            Kind::Bool => Cells::Bool(vec![false; rows]),
-            Kind::Int | Kind::Time => Cells::Int(vec![0; rows]),
-            Kind::Decimal { .. } => Cells::Decimal(vec![0; rows]),
-            Kind::Float => Cells::Float(vec![0.0; rows]),
-            Kind::Date => Cells::Date(vec![0; rows]),
-            Kind::Text | Kind::List(_) => Cells::Other(vec![Value::Null; rows]),
+    pub(crate) fn new(ty: &DataType, rows: usize) -> FeatureColumn {
+        let cells = match ty {
+            DataType::Boolean => Cells::Bool(vec![false; rows]),
+            DataType::Int64 | DataType::Timestamp(..) => Cells::Int(vec![0; rows]),
+            DataType::Decimal128(..) => Cells::Decimal(vec![0; rows]),
+            DataType::Float64 => Cells::Float(vec![0.0; rows]),
+            DataType::Date32 => Cells::Date(vec![0; rows]),
+            _ => Cells::Other(vec![Value::Null; rows]),
         };
-        FeatureColumn { kind: kind.clone(), cells, valid: vec![false; rows] }
+        FeatureColumn { ty: ty.clone(), cells, valid: vec![false; rows] }
     }
 
     /// The column cut into pieces of these lengths.
@@ -78,20 +78,20 @@ impl FeatureColumn {
         let nulls = self.valid.contains(&false).then(|| NullBuffer::from(self.valid));
         match self.cells {
             Cells::Bool(v) => Arc::new(BooleanArray::new(v.into(), nulls)),
-            Cells::Int(v) if self.kind == Kind::Time => {
+            Cells::Int(v) if self.ty != DataType::Int64 => {
                 Arc::new(PrimitiveArray::<TimestampMicrosecondType>::new(v.into(), nulls))
             }
             Cells::Int(v) => Arc::new(PrimitiveArray::<Int64Type>::new(v.into(), nulls)),
             Cells::Decimal(v) => {
                 let decimals = PrimitiveArray::<Decimal128Type>::new(ScalarBuffer::from(v), nulls);
-                Arc::new(decimals.with_data_type(arrow_of(&self.kind)))
+                Arc::new(decimals.with_data_type(self.ty))
             }
             Cells::Float(v) => Arc::new(PrimitiveArray::<Float64Type>::new(v.into(), nulls)),
             Cells::Date(v) => {
                 let dates: Date32Array = PrimitiveArray::<Date32Type>::new(v.into(), nulls);
                 Arc::new(dates)
             }
-            Cells::Other(v) => array_of(&self.kind, &v),
+            Cells::Other(v) => array_of(&self.ty, &v),
         }
     }
 }

@@ -8,10 +8,11 @@ use crate::progress::Meter;
 use crate::set::Reason;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
+use arrow::datatypes::DataType;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Mutex;
-use trueup_core::{Kind, Value};
+use trueup_core::Value;
 
 /// Rows that one task answers, unless a key has more: enough to make its overhead small, few enough
 /// for threads to end together.
@@ -41,10 +42,10 @@ struct Task<'a> {
 }
 
 impl Answers {
-    /// Answers a look-up for all its rows. `kinds` are those of its features.
+    /// Answers a look-up for all its rows. `types` are those of its features.
     pub(crate) fn of(
         work: &Work<'_>,
-        kinds: &[Kind],
+        types: &[DataType],
         threads: NonZeroUsize,
         meter: &Meter<'_>,
     ) -> Answers {
@@ -54,7 +55,7 @@ impl Answers {
         let total = lengths.iter().sum();
         let mut order = vec![0; total];
         let mut columns: Vec<FeatureColumn> =
-            kinds.iter().map(|kind| FeatureColumn::new(kind, total)).collect();
+            types.iter().map(|ty| FeatureColumn::new(ty, total)).collect();
         let mut pieces: Vec<_> =
             columns.iter_mut().map(|column| column.pieces(&lengths).into_iter()).collect();
         let tasks = keys.into_iter().zip(cut(&mut order, &lengths)).map(|(keys, rows)| {
@@ -67,7 +68,7 @@ impl Answers {
             task.run(work);
             meter.add(task.rows.len() as u64);
         });
-        let mut unknown: Vec<Vec<(u32, Reason)>> = kinds.iter().map(|_| Vec::new()).collect();
+        let mut unknown: Vec<Vec<(u32, Reason)>> = types.iter().map(|_| Vec::new()).collect();
         for task in tasks {
             for (feature, row, why) in task.into_inner().unwrap_or_else(|e| e.into_inner()).unknown
             {

@@ -2,7 +2,7 @@
 //! mean the same features, and what the data held that nobody expected.
 
 use crate::dead::{DeadLetters, Place};
-use crate::set::{Batch, Reason, TrainingSet};
+use crate::set::{Batch, TrainingSet};
 use crate::stats::Stats;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -35,11 +35,8 @@ impl UnknownCells {
     pub(crate) fn add(&mut self, batch: &Batch) {
         for cell in &batch.unknown {
             // Reasons of expressions name values; what is counted is the expression.
-            let reason = match &cell.reason {
-                Reason::Feature(why) => why.to_string(),
-                Reason::Expression(why) => why.clone(),
-            };
-            let entry = self.counts.entry((cell.column, reason)).or_insert((0, cell.row));
+            let key = (cell.column, cell.reason.to_string());
+            let entry = self.counts.entry(key).or_insert((0, cell.row));
             entry.0 += 1;
         }
     }

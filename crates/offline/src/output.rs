@@ -71,9 +71,9 @@ pub struct Written {
 pub fn write(path: &Path, format: Format, set: &TrainingSet<'_>) -> Result<Written, OfflineError> {
     let manifest_path = with_ending(path, MANIFEST_ENDING);
     let (data, text) = (Draft::of(path), Draft::of(&manifest_path));
-    let manifest = rows(&data.draft, format, set)?;
+    let manifest = rows(&data.draft, format, set).map_err(|error| data.named(error))?;
     let json = format!("{:#}\n", manifest.json());
-    let failed = |e| OfflineError::file(&text.draft, e);
+    let failed = |e| OfflineError::file(&manifest_path, e);
     let mut file = File::create(&text.draft).map_err(failed)?;
     file.write_all(json.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     // A manifest never stands beside rows that it does not speak of.
@@ -101,6 +101,16 @@ impl Draft {
         // runs apart.
         let draft = path.with_file_name(format!(".{name}.{}.draft", std::process::id()));
         Draft { draft, path: path.to_path_buf() }
+    }
+
+    /// The error as one of the file that is wanted, not of the draft.
+    fn named(&self, error: OfflineError) -> OfflineError {
+        match error {
+            OfflineError::File { path, reason } if Path::new(&path) == self.draft => {
+                OfflineError::file(&self.path, reason)
+            }
+            other => other,
+        }
     }
 
     fn publish(self) -> Result<(), OfflineError> {

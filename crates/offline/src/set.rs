@@ -1,5 +1,6 @@
 //! A training set: rows and their features in memory, the select list evaluated a batch at a time.
 
+use crate::asking::Asking;
 use crate::error::OfflineError;
 use crate::feature::Answers;
 use crate::progress::Watch;
@@ -11,7 +12,8 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 use trueup_core::Unknown;
-use trueup_sql::View;
+use trueup_sql::decode::print;
+use trueup_sql::{EvalError, View};
 
 /// Rows of a batch at most: bounds what evaluating the select list holds at once.
 pub const BATCH_ROWS: usize = 65_536;
@@ -25,6 +27,8 @@ pub struct TrainingSet<'a> {
     row_schema: SchemaRef,
     rows: Vec<RecordBatch>,
     answers: Vec<Answers>,
+    /// Rows that may be in the view or not, ascending, and why.
+    unjudged: Vec<(usize, EvalError)>,
     counts: Counts,
     pub(crate) sources: Sources,
     pub(crate) threads: NonZeroUsize,
@@ -64,7 +68,7 @@ pub enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Reason::Feature(why) => write!(f, "{why}"),
+            Reason::Feature(why) => write!(f, "{}", print::Reason(*why)),
             Reason::Expression(why) => f.write_str(why),
         }
     }
@@ -73,7 +77,7 @@ impl std::fmt::Display for Reason {
 impl<'a> TrainingSet<'a> {
     pub(crate) fn new(
         view: &'a View,
-        rows: Vec<RecordBatch>,
+        asking: Asking,
         answers: Vec<Answers>,
         counts: Counts,
         sources: Sources,
@@ -86,8 +90,9 @@ impl<'a> TrainingSet<'a> {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             row_schema: Arc::new(Schema::new(loose.collect::<Vec<_>>())),
             view,
-            rows,
+            rows: asking.batches,
             answers,
+            unjudged: asking.unjudged,
             counts,
             sources,
             threads: options.threads,
@@ -149,6 +154,10 @@ impl<'a> TrainingSet<'a> {
                 let of = self.unknown(feature, range.clone()).iter();
                 cells.extend(of.map(|(row, why)| (*row as usize - range.start, why.clone())));
             }
+            let of = |(row, error): &(usize, EvalError)| {
+                (row - range.start, Reason::Expression(error.to_string()))
+            };
+            cells.extend(self.unjudged(&range).iter().map(of));
             if !cells.is_empty() {
                 // An expression may give a value although what it uses is unknown; it is not one.
                 cells.sort_by_key(|(at, reason)| (*at, matches!(reason, Reason::Expression(_))));
@@ -166,6 +175,11 @@ impl<'a> TrainingSet<'a> {
         let columns = RecordBatch::try_new_with_options(self.schema.clone(), out, &options)
             .map_err(OfflineError::expression)?;
         Ok(Batch { columns, unknown })
+    }
+
+    fn unjudged(&self, rows: &Range<usize>) -> &[(usize, EvalError)] {
+        let place = |row: usize| self.unjudged.partition_point(|(other, _)| *other < row);
+        &self.unjudged[place(rows.start)..place(rows.end)]
     }
 
     fn unknown(&self, feature: usize, rows: Range<usize>) -> &[(u32, Reason)] {

@@ -39,7 +39,8 @@ impl Default for Options<'_> {
 pub struct Counts {
     /// Rows of the training set.
     pub rows: u64,
-    /// Rows that the view's WHERE left out, or of the history those that it has no value for.
+    /// Rows that the view's WHERE left out. One for which it has no value is a row, of unknown
+    /// cells.
     pub not_in_view: u64,
     /// Events of the view's own stream beyond the first with their id. Of those with other content
     /// the one that sorts last by event time and columns counts.
@@ -55,8 +56,7 @@ pub struct Counts {
 /// of the history are as of when their event became known.
 ///
 /// # Errors
-/// If the view is not defined, a stream that it reads has no history, or an expression cannot be
-/// evaluated on the request rows.
+/// If the view is not defined, or a stream that it reads has no history.
 pub fn train<'a>(
     definitions: &'a Definitions,
     view: &str,
@@ -84,16 +84,14 @@ pub fn train<'a>(
     let meter = Meter::new(options.watch, Phase::Answer, total);
     let mut answers = Vec::with_capacity(view.lookups.len());
     // One after the other, each by all threads: one look-up's events by key are held at a time.
-    for lookup in &view.lookups {
+    for (number, lookup) in view.lookups.iter().enumerate() {
         let group = &definitions.groups[lookup.group];
         let from = &definitions.streams[group.stream];
         let past = pasts.get(&group.stream).ok_or_else(|| missing(from))?;
         let work = Work::new(group, past, lookup, view, &asking, &mut counts.dead_letters);
-        let core = &group.core;
-        let kinds = lookup.aggregates.iter().map(|&a| core.kind_of(&core.aggregates[a]));
-        answers.push(Answers::of(&work, &kinds.collect::<Vec<_>>(), options.threads, &meter));
+        answers.push(Answers::of(&work, &view.types_of(number), options.threads, &meter));
     }
-    Ok(TrainingSet::new(view, asking.batches, answers, counts, sources, options))
+    Ok(TrainingSet::new(view, asking, answers, counts, sources, options))
 }
 
 /// What a training set was made of: the stream (or `request rows`) and the name of the input.

@@ -1,6 +1,6 @@
 //! How fast events decode, in rows a second on one core.
 //!
-//! `cargo bench -p trueup-sql --bench decode`
+//! `cargo bench --workspace --all-features --bench decode`
 //!
 //! The JSON events are some 150 bytes each; the CSV holds the same values.
 

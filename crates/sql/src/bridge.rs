@@ -2,20 +2,20 @@
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
-    ListArray, StringArray, TimestampMicrosecondArray,
+    ListArray, StringArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int64Type, TimeUnit,
+    DataType, Date32Type, Decimal128Type, Field, FieldRef, Float64Type, Int64Type, TimeUnit,
     TimestampMicrosecondType,
 };
 use std::sync::Arc;
 use trueup_core::{Id, IdKind, Kind, Value};
 
-/// Digits that every decimal feature is given: the most that 128 bits hold.
+/// Digits of a decimal whose kind alone is known, as of a sum: the most that 128 bits hold.
 pub const DECIMAL_PRECISION: u8 = 38;
 
-/// The Arrow type of values of `kind`.
+/// The Arrow type of values of `kind`; decimals get [`DECIMAL_PRECISION`] digits.
 pub fn arrow_of(kind: &Kind) -> DataType {
     match kind {
         Kind::Bool => DataType::Boolean,
@@ -25,7 +25,7 @@ pub fn arrow_of(kind: &Kind) -> DataType {
         Kind::Text => DataType::Utf8,
         Kind::Time => DataType::Timestamp(TimeUnit::Microsecond, None),
         Kind::Date => DataType::Date32,
-        Kind::List(item) => DataType::List(item_field(item)),
+        Kind::List(item) => list_type(arrow_of(item)),
     }
 }
 
@@ -96,8 +96,9 @@ pub fn id_at(ids: &dyn Array, row: usize, kind: IdKind) -> Id {
     }
 }
 
-/// A column of `values`. A value of another kind than `kind` becomes NULL; `core` gives none.
-pub fn array_of<'a>(kind: &Kind, values: impl IntoIterator<Item = &'a Value>) -> ArrayRef {
+/// A column of `values` of the Arrow type `ty`. A value of another kind becomes NULL; `core` gives
+/// none. A type that [`kind_of`] does not know gives NULLs only.
+pub fn array_of<'a>(ty: &DataType, values: impl IntoIterator<Item = &'a Value>) -> ArrayRef {
     macro_rules! collect {
         ($array:ty, $pattern:pat => $take:expr) => {
             Arc::new(
@@ -111,22 +112,25 @@ pub fn array_of<'a>(kind: &Kind, values: impl IntoIterator<Item = &'a Value>) ->
             )
         };
     }
-    match kind {
-        Kind::Bool => collect!(BooleanArray, Value::Bool(x) => *x),
-        Kind::Int => collect!(Int64Array, Value::Int(x) => *x),
-        Kind::Float => collect!(Float64Array, Value::Float(x) => *x),
-        Kind::Text => collect!(StringArray, Value::Text(x) => x.as_ref()),
-        Kind::Time => collect!(TimestampMicrosecondArray, Value::Time(x) => *x),
-        Kind::Date => collect!(Date32Array, Value::Date(x) => *x),
-        Kind::Decimal { .. } => {
-            let plain: Arc<Decimal128Array> = collect!(Decimal128Array, Value::Decimal(x) => *x);
-            Arc::new(Decimal128Array::clone(&plain).with_data_type(arrow_of(kind)))
+    match ty {
+        DataType::Boolean => collect!(BooleanArray, Value::Bool(x) => *x),
+        DataType::Int64 => collect!(Int64Array, Value::Int(x) => *x),
+        DataType::Float64 => collect!(Float64Array, Value::Float(x) => *x),
+        DataType::Utf8 => collect!(StringArray, Value::Text(x) => x.as_ref()),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => {
+            collect!(TimestampMicrosecondArray, Value::Time(x) => *x)
         }
-        Kind::List(item) => list_of(item, values.into_iter().collect()),
+        DataType::Date32 => collect!(Date32Array, Value::Date(x) => *x),
+        DataType::Decimal128(_, _) => {
+            let plain: Arc<Decimal128Array> = collect!(Decimal128Array, Value::Decimal(x) => *x);
+            Arc::new(Decimal128Array::clone(&plain).with_data_type(ty.clone()))
+        }
+        DataType::List(item) => list_of(item, values.into_iter().collect()),
+        other => new_null_array(other, values.into_iter().count()),
     }
 }
 
-fn list_of(item: &Kind, values: Vec<&Value>) -> ArrayRef {
+fn list_of(item: &FieldRef, values: Vec<&Value>) -> ArrayRef {
     let mut items: Vec<&Value> = Vec::new();
     let mut lengths = Vec::new();
     let mut valid = Vec::new();
@@ -138,15 +142,16 @@ fn list_of(item: &Kind, values: Vec<&Value>) -> ArrayRef {
         valid.push(list.is_some());
     }
     Arc::new(ListArray::new(
-        item_field(item),
+        Arc::clone(item),
         OffsetBuffer::from_lengths(lengths),
-        array_of(item, items),
+        array_of(item.data_type(), items),
         Some(NullBuffer::from(valid)),
     ))
 }
 
-fn item_field(item: &Kind) -> Arc<Field> {
-    Arc::new(Field::new_list_field(arrow_of(item), true))
+/// The type of lists of values of the type `item`.
+pub(crate) fn list_type(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(item, true)))
 }
 
 #[cfg(test)]
@@ -170,8 +175,9 @@ mod tests {
             ),
         ];
         for (kind, values) in cases {
-            let array = array_of(&kind, &values);
-            assert_eq!(array.data_type(), &arrow_of(&kind));
+            let ty = arrow_of(&kind);
+            let array = array_of(&ty, &values);
+            assert_eq!(array.data_type(), &ty);
             assert_eq!(kind_of(array.data_type()), Some(kind.clone()));
             let back: Vec<Value> = (0..array.len()).map(|row| value_at(&array, row)).collect();
             assert_eq!(back, values, "{kind:?}");

@@ -12,13 +12,13 @@ use crate::scope::{Scope, Side};
 use crate::subquery::Subquery;
 use crate::time::place;
 use crate::walk;
+use arrow::datatypes::DataType;
 use datafusion_sql::sqlparser::ast::{
     Expr, Function, Ident, NamedWindowDefinition, Query, VisitMut, VisitorMut, WindowType,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use trueup_core::Kind;
 
 /// Begins the names of feature columns: no column of a stream can begin with it.
 pub(crate) const FEATURE_PREFIX: char = '$';
@@ -31,8 +31,8 @@ pub(crate) struct Feature {
     pub(crate) name: String,
     /// The lookup.
     pub(crate) lookup: usize,
-    /// The kind of its values.
-    pub(crate) kind: Kind,
+    /// The type of its values.
+    pub(crate) ty: DataType,
     facts: Vec<String>,
     stream: Arc<crate::schema::Stream>,
 }
@@ -194,7 +194,7 @@ impl<'a> Collector<'a> {
             self.features.push(Feature {
                 name: format!("{FEATURE_PREFIX}{}", self.features.len()),
                 lookup,
-                kind: placed.kind,
+                ty: placed.ty,
                 facts: vec![facts, format!("of {keys:?} nulls {null_matches}"), placed.text],
                 stream: Arc::clone(stream),
             });

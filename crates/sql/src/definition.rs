@@ -115,6 +115,17 @@ impl View {
         None
     }
 
+    /// The type of each feature of a lookup, in the order of [`Lookup::aggregates`]; empty for a
+    /// lookup that the view has not.
+    pub fn types_of(&self, lookup: usize) -> Vec<DataType> {
+        let count = |lookup: &Lookup| lookup.aggregates.len();
+        let own = self.row_schema.fields().len() - self.feature_count();
+        let before: usize = self.lookups.iter().take(lookup).map(count).sum();
+        let fields = self.row_schema.fields().iter().skip(own + before);
+        let fields = fields.take(self.lookups.get(lookup).map_or(0, count));
+        fields.map(|field| field.data_type().clone()).collect()
+    }
+
     /// How many features the row schema holds behind the stream's columns.
     pub fn feature_count(&self) -> usize {
         self.lookups.iter().map(|lookup| lookup.aggregates.len()).sum()

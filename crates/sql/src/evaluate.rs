@@ -1,16 +1,35 @@
 //! Row expressions: compiled once, evaluated on Arrow batches.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, new_empty_array};
-use arrow::datatypes::DataType;
+use crate::decode::{is_date, is_time};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, new_empty_array,
+};
+use arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
 use datafusion_physical_expr::PhysicalExpr;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+/// Whether a time or a date is one that no event could have: what is answered must be taken back.
+fn outside_the_years(values: &dyn Array) -> bool {
+    match values.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, None) => {
+            let times = values.as_primitive::<TimestampMicrosecondType>();
+            times.iter().flatten().any(|us| !is_time(us))
+        }
+        DataType::Date32 => {
+            values.as_primitive::<Date32Type>().iter().flatten().any(|days| !is_date(days))
+        }
+        _ => false,
+    }
+}
+
 /// A scalar expression over the rows of a fixed schema.
 #[derive(Clone)]
 pub struct RowExpr {
     text: Arc<str>,
+    /// As it was written, for messages, where the canonical form has names of our own.
+    written: Option<Arc<str>>,
     ty: DataType,
     columns: Arc<[usize]>,
     program: Program,
@@ -27,7 +46,7 @@ enum Program {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EvalError {
-    /// The expression, in canonical form.
+    /// The expression, in canonical form or, where it uses windows, as it was written.
     pub expr: String,
     /// What went wrong.
     pub reason: String,
@@ -52,6 +71,7 @@ impl RowExpr {
     pub(crate) fn column(text: &str, ty: DataType, column: usize) -> RowExpr {
         RowExpr {
             text: text.into(),
+            written: None,
             ty,
             columns: [column].into(),
             program: Program::Column(column),
@@ -66,7 +86,12 @@ impl RowExpr {
         program: Arc<dyn PhysicalExpr>,
     ) -> RowExpr {
         let program = Program::Physical(program);
-        RowExpr { text: text.into(), ty, columns: columns.into(), program }
+        RowExpr { text: text.into(), written: None, ty, columns: columns.into(), program }
+    }
+
+    /// The same, told as `written` in messages.
+    pub(crate) fn written(self, written: &str) -> RowExpr {
+        RowExpr { written: Some(written.into()), ..self }
     }
 
     /// The expression in canonical form: names resolved, layout and aliases gone. Equal text over
@@ -158,6 +183,9 @@ impl RowExpr {
             let found = values.data_type();
             return Err(self.error(&format!("it gave {found} where {} was planned", self.ty)));
         }
+        if outside_the_years(&values) {
+            return Err(self.error("the result is outside the years 1 to 9999"));
+        }
         let Some(floats) = values.as_any().downcast_ref::<Float64Array>() else {
             return Ok(values);
         };
@@ -172,6 +200,7 @@ impl RowExpr {
     }
 
     fn error(&self, reason: &str) -> EvalError {
-        EvalError { expr: self.text.to_string(), reason: reason.to_string() }
+        let expr = self.written.as_ref().unwrap_or(&self.text);
+        EvalError { expr: expr.to_string(), reason: reason.to_string() }
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{Checked, refuse};
 use crate::evaluate::RowExpr;
 use crate::frame::Window;
 use crate::schema::Stream;
+use arrow::datatypes::DataType;
 use datafusion_sql::sqlparser::tokenizer::Span;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -37,8 +38,8 @@ pub(crate) struct Placed {
     pub(crate) group: usize,
     /// The aggregate, by its place in the draft.
     pub(crate) aggregate: usize,
-    /// The kind of its answer.
-    pub(crate) kind: Kind,
+    /// The type of its answer.
+    pub(crate) ty: DataType,
     /// All that decides its value, in canonical words.
     pub(crate) text: String,
 }
@@ -95,8 +96,8 @@ impl Groups {
             );
         }
         let text = text_of(&draft.aggregates[aggregate], &draft.slots);
-        let kind = kind_of(&draft.aggregates[aggregate], &draft.slots);
-        Ok(Placed { group, aggregate, kind, text })
+        let ty = type_of(&draft.aggregates[aggregate], &draft.slots);
+        Ok(Placed { group, aggregate, ty, text })
     }
 
     /// Brings groups, slots and aggregates into an order that does not depend on the order of the
@@ -184,7 +185,16 @@ fn slot_kind(slot: &RowExpr) -> Kind {
     bridge::kind_of(slot.ty()).expect("row expressions are compiled to kept types only")
 }
 
-fn kind_of(aggregate: &Aggregate, slots: &[RowExpr]) -> Kind {
+/// The type of an aggregate's answers. Those that give back a value of their argument keep its
+/// type, precision included; `core` knows of a decimal its scale alone.
+fn type_of(aggregate: &Aggregate, slots: &[RowExpr]) -> DataType {
+    if let Some(arg) = aggregate.arg.map(|slot| slots[slot].ty()) {
+        match aggregate.func {
+            Func::Min | Func::Max | Func::First | Func::Last | Func::Lag => return arg.clone(),
+            Func::ArrayAgg => return bridge::list_type(arg.clone()),
+            _ => {}
+        }
+    }
     let group = Group {
         keep: Keep::Exact,
         id: IdKind::Int,
@@ -194,7 +204,7 @@ fn kind_of(aggregate: &Aggregate, slots: &[RowExpr]) -> Kind {
         future_us: 0,
         reorder_us: 0,
     };
-    group.kind_of(aggregate)
+    bridge::arrow_of(&group.kind_of(aggregate))
 }
 
 /// Text ids stay whole only where an answer depends on the order of events of one instant.

@@ -27,6 +27,7 @@
 //! ```
 
 mod aggregate;
+mod checked;
 mod collect;
 mod compile;
 mod definition;

@@ -11,9 +11,11 @@
 //!   nanoseconds in 32 bits and loses the fraction of all that is longer than 2.147 seconds.
 //! - A cast to an integer rounds, as databases do: doubles half to even, decimals half away from
 //!   zero. The planner's own cuts the fraction off.
+//! - Integers are BIGINT: a narrower one is computed with as one (`checked` says why).
 //! - A cast that takes digits from a decimal rounds in a step of its own. The planner compares
 //!   `CAST(x AS BIGINT) < 13` as `x < 13.00`, which is another question for 12.50.
 
+use crate::checked::{is_arithmetic, to_bigint, widened};
 use arrow::array::{ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -73,9 +75,13 @@ fn part_of(part: Expr, schema: &DFSchema) -> PlanResult<Expr> {
     let meet = |parts: Vec<Expr>| doubles_win(parts, schema);
     Ok(match part {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_numeric(op) => {
-            let [left, right] = meet_all(meet, [*left, *right]);
+            let [mut left, mut right] = meet_all(meet, [*left, *right]);
+            if is_arithmetic(op) {
+                (left, right) = widened(left, right, schema)?;
+            }
             Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
         }
+        Expr::Negative(operand) => Expr::Negative(Box::new(to_bigint(*operand, schema)?)),
         Expr::Between(Between { expr, negated, low, high }) => {
             let [expr, low, high] = meet_all(meet, [*expr, *low, *high]).map(Box::new);
             Expr::Between(Between { expr, negated, low, high })
@@ -110,7 +116,8 @@ fn part_of(part: Expr, schema: &DFSchema) -> PlanResult<Expr> {
                     _ => *expr,
                 },
             };
-            Expr::Cast(Cast { expr: Box::new(expr), field })
+            // What has passed the bounds of a narrow integer is a BIGINT like all others.
+            to_bigint(Expr::Cast(Cast { expr: Box::new(expr), field }), schema)?
         }
         other => other,
     })

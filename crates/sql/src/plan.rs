@@ -4,6 +4,7 @@
 //! the planner sees one flat schema and no table. Number literals with a point are decimals, as the
 //! standard says; the quotient of decimals is a DOUBLE, and that of integers an integer.
 
+use crate::checked::{checked, failing};
 use crate::error::{Checked, Refusal, refuse};
 use crate::evaluate::RowExpr;
 use crate::functions;
@@ -96,7 +97,8 @@ impl Planner {
         let context = SimplifyContext::builder().with_schema(Arc::clone(&self.schema)).build();
         let simplifier = ExprSimplifier::new(context);
         let plan = mend(plan, &self.schema)?;
-        simplifier.simplify(simplifier.coerce(plan, &self.schema)?)
+        let plan = checked(simplifier.coerce(plan, &self.schema)?, &self.schema)?;
+        simplifier.simplify(plan)
     }
 
     fn type_of(&self, plan: &Plan, expr: &Expr, around: Span) -> Checked<DataType> {
@@ -130,13 +132,13 @@ impl Planner {
             false => cast(plan.clone(), ty.clone()),
         };
         let context = PhysicalPlanningContext::default();
-        create_physical_expr(&plan, &self.schema, &ExecutionProps::new(), &context)
+        failing(create_physical_expr(&plan, &self.schema, &ExecutionProps::new(), &context)?)
     }
 
     /// A refusal at the innermost part of `expr` that the planner cannot take.
     fn explain(&self, expr: &Expr, error: DataFusionError, around: Span) -> Refusal {
         let around = place(expr, around);
-        let mut search = Culprit { planner: self, found: None };
+        let mut search = Culprit { planner: self, found: None, left: MAX_SEARCHED };
         let _ = expr.visit(&mut search);
         let (at, error) = match search.found {
             Some((span, inner)) if span != Span::empty() => (span, inner),
@@ -170,16 +172,29 @@ fn shorten(message: &str) -> String {
     }
 }
 
+/// Parts of an expression that are planned on their own at most to find the wrong one. Each costs
+/// as much as it is long, so that all parts of a long chain of operators would cost seconds.
+const MAX_SEARCHED: usize = 24;
+
 /// Looks for the first part, innermost first, that does not plan on its own.
 struct Culprit<'a> {
     planner: &'a Planner,
     found: Option<(Span, DataFusionError)>,
+    /// How many more may be planned.
+    left: usize,
 }
 
 impl Visitor for Culprit<'_> {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if matches!(expr, Expr::Identifier(_) | Expr::Value(_)) {
+            return ControlFlow::Continue(());
+        }
+        if self.left == 0 {
+            return ControlFlow::Break(());
+        }
+        self.left -= 1;
         match self.planner.plan(expr) {
             Ok(_) => ControlFlow::Continue(()),
             Err(error) => {

@@ -186,7 +186,7 @@ fn decimal(size: &ExactNumberInfo, at: Span) -> Checked<ColumnType> {
         }
         _ => refuse(
             at,
-            "a decimal has 1 to 38 digits, of which up to all stand behind the point",
+            "a decimal has 1 to 38 digits, and no more of them than all behind the point",
             "write DECIMAL(12,2), for example",
         ),
     }

@@ -1,6 +1,5 @@
 //! `CREATE VIEW`: a feature set, from its SELECT to lookups and outputs.
 
-use crate::bridge;
 use crate::collect::Collector;
 use crate::definition::{Output, View};
 use crate::digest::Canon;
@@ -56,7 +55,8 @@ pub(crate) fn compile(
     let mut items = Vec::new();
     for Item { name, expr } in items_of(&scope, &select, at)? {
         let around = place(&expr, name.span);
-        items.push((name, collector.collect(expr, around)?, around));
+        let written = expr.to_string();
+        items.push((name, collector.collect(expr, around)?, written, around));
     }
     let (lookups, features) = collector.finish();
 
@@ -68,7 +68,7 @@ pub(crate) fn compile(
     for (place, lookup) in lookups.iter().enumerate() {
         let own = features.iter().filter(|feature| feature.lookup == place);
         for feature in own {
-            fields.push(Arc::new(Field::new(&feature.name, bridge::arrow_of(&feature.kind), true)));
+            fields.push(Arc::new(Field::new(&feature.name, feature.ty.clone(), true)));
         }
         debug_assert_eq!(
             features.iter().filter(|f| f.lookup == place).count(),
@@ -78,8 +78,11 @@ pub(crate) fn compile(
     features.iter().for_each(|feature| feature.describe(&mut canon));
     let row_schema = Arc::new(Schema::new(fields));
     let planner = Planner::new(Arc::clone(&row_schema))?;
-    let outputs = items.into_iter().map(|(name, expr, at)| {
-        let output = output(&planner, stream.columns.len(), &name, &expr, at)?;
+    let outputs = items.into_iter().map(|(name, expr, written, at)| {
+        let mut output = output(&planner, stream.columns.len(), &name, &expr, at)?;
+        if !output.features.is_empty() {
+            output.expr = output.expr.written(&written);
+        }
         canon.line(format_args!("output {:?} {} {}", output.name, output.ty, output.expr.text()));
         Ok(output)
     });

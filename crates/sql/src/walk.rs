@@ -117,7 +117,7 @@ impl<H: FnMut(&mut Expr) -> Checked<bool>> Walk<'_, H> {
                 *expr = Expr::Identifier(self.column(path)?);
                 Ok(())
             }
-            Expr::Function(function) => check_scalar(function, at),
+            Expr::Function(function) => check_scalar(self.scope, function, at),
             Expr::Value(value) => match &value.value {
                 Value::Number(_, false)
                 | Value::SingleQuotedString(_)
@@ -160,7 +160,7 @@ impl<H: FnMut(&mut Expr) -> Checked<bool>> Walk<'_, H> {
     }
 }
 
-fn check_scalar(function: &mut Function, at: Span) -> Checked<()> {
+fn check_scalar(scope: &Scope<'_>, function: &mut Function, at: Span) -> Checked<()> {
     let Some(name) = function_name(function) else {
         return refuse(at, "functions are not in schemas", "write the function's name alone");
     };
@@ -168,10 +168,12 @@ fn check_scalar(function: &mut Function, at: Span) -> Checked<()> {
     match functions::classify(&name) {
         Scalar::Known => {}
         Scalar::Volatile => {
+            let stream = scope.stream();
+            let time = &stream.columns[stream.event_time];
             return refuse(
                 at,
                 format!("{name} gives another value each time it is called"),
-                "use the row's own columns: event_time is the time of the row",
+                format!("use the row's own columns: {} is the time of the row", time.name),
             );
         }
         Scalar::Unbounded => {

@@ -1,5 +1,6 @@
-//! The fuzz target decode: any bytes as rows. `work.rs` says what must hold; a test of the crate that it is
-//! about runs the corpus through it too.
+//! The fuzz target decode: any bytes as rows.
+//! `work.rs` says what must hold; a test of the crate that it is about runs the corpus through it
+//! too.
 #![no_main]
 
 mod work;

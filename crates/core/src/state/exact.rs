@@ -79,19 +79,20 @@ impl ExactState {
         // A base is as trimming left it.
         if all {
             met = state.take(plan, key, stored.tail)?;
-            state.trim(plan, limits, &mut met);
+            state.trim(plan, limits);
         }
         Ok((state, met))
     }
 
     fn take(&mut self, plan: &Plan, key: &[u8], tail: &[u8]) -> Result<Met, Corrupt> {
         let mut more = Events::new(&plan.group.slots);
+        let mut newest = self.events.times.last().copied().unwrap_or(i64::MIN);
         let mut late = 0;
         records(&plan.group, key, tail, |event, _, _| {
             self.oldest = self.oldest.min(event.time);
-            if event.time < self.cut_from {
-                late += 1;
-            } else {
+            late += u64::from(self.is_late(plan, &more, newest, event.time));
+            newest = newest.max(event.time);
+            if event.time >= self.cut_from {
                 more.push(event.time, event.id, &event.slots);
             }
         })?;
@@ -105,7 +106,23 @@ impl ExactState {
         Ok(met)
     }
 
-    fn trim(&mut self, plan: &Plan, limits: &Limits, met: &mut Met) {
+    /// Whether an event of this time comes when nothing can see it any more. Those `before` it in
+    /// the tail have come already, and the `newest` of all is known. What is merely folded after
+    /// it has left every frame is not late, so trimming cannot tell; a repeat of what has gone is.
+    fn is_late(&self, plan: &Plan, before: &Events, newest: i64, time: i64) -> bool {
+        if time < self.cut_from {
+            return true;
+        }
+        if time >= newest.saturating_sub(plan.horizon_us) {
+            return false;
+        }
+        let here = self.events.len() - self.events.until(time);
+        let wanted = plan.newest_rows.saturating_sub(here);
+        let newer = before.times.iter().rev().filter(|&&other| other > time);
+        newer.take(wanted).count() == wanted
+    }
+
+    fn trim(&mut self, plan: &Plan, limits: &Limits) {
         let Some(&newest) = self.events.times.last() else { return };
         let edge = newest.saturating_sub(plan.horizon_us);
         let horizon = match plan.newest_rows {
@@ -117,8 +134,7 @@ impl ExactState {
                 None => i64::MIN,
             },
         };
-        let gone = self.drop_before(horizon);
-        met.late += gone.min(met.added);
+        self.drop_before(horizon);
         if self.cut_from <= horizon {
             self.cut_from = i64::MIN;
         }
@@ -129,12 +145,10 @@ impl ExactState {
         }
     }
 
-    /// Drops what is older than `time`, and says how many events that were.
-    fn drop_before(&mut self, time: i64) -> u64 {
-        let old = self.events.before(time);
-        self.events.drop_front(old);
+    /// Drops what is older than `time`.
+    fn drop_before(&mut self, time: i64) {
+        self.events.drop_front(self.events.before(time));
         self.beaten = self.beaten.split_off(&Beaten { time, hash: 0, weight: 0 });
-        old as u64
     }
 
     /// The least time from which on all events, the beaten among them, weigh at most `max_bytes`;

@@ -156,6 +156,8 @@ impl<'a> PartialState<'a> {
             taking.met.duplicates += 1;
             return Some(());
         }
+        // Judged as it comes: what is merely sealed after its bin has left is not late.
+        let is_late = self.is_gone(taking.plan, event.time);
         self.newest = self.newest.max(event.time);
         self.oldest = self.oldest.min(event.time);
         if self.gives_way(taking, seen, &event) {
@@ -163,8 +165,16 @@ impl<'a> PartialState<'a> {
             taking.ids.mark(&event.id, Seen::Raw { time: event.time });
             self.raw.insert(place, event);
             taking.met.added += 1;
+            taking.met.late += u64::from(is_late);
         }
         self.seal_old(taking)
+    }
+
+    /// Whether an event of this time is in a bin that no frame sees any more.
+    fn is_gone(&self, plan: &Plan, time: i64) -> bool {
+        let edge = self.newest.saturating_sub(plan.horizon_us);
+        let binned = matches!(plan.group.keep, Keep::Binned { .. });
+        time < edge && binned && !plan.unbounded && plan.bin(time) < plan.bin(edge)
     }
 
     /// Makes room for an event among the raw ones: takes out the one that has its id, if there is
@@ -217,8 +227,6 @@ impl<'a> PartialState<'a> {
             floor.add(plan, &self.raw, i);
         } else if bin >= edge {
             self.bins.open(plan, bin)?.add(plan, &self.raw, i);
-        } else {
-            taking.met.late += 1;
         }
         Some(())
     }

@@ -215,6 +215,23 @@ fn an_event_later_than_any_frame_is_dropped_and_counted_and_changes_no_answer() 
     }
 }
 
+/// Row 26: whoever watches `late` for a lagging source must not be shown events that came in order
+/// and were folded, many at once, after they had left every frame.
+#[test]
+fn events_that_come_in_order_are_never_late_however_far_apart_and_whenever_they_are_folded() {
+    let last_two = Frame::Rows { far: 1, near: 0 };
+    let rows = Aggregate { frame: last_two, ..over(Func::Count, None, 0, 0) };
+    for (keep, more) in [(Keep::Exact, vec![]), (Keep::Exact, vec![rows]), (BINS, vec![])] {
+        let aggregates = [vec![over(Func::Count, None, 100, 0)], more].concat();
+        let plan = plan(keep, aggregates);
+        let events: Vec<Event> = (0..100).map(|i| event(i, i * 7_200, 1.0)).collect();
+        let all = folded(&plan, &events);
+        assert_eq!((all.met.added, all.met.late), (100, 0), "{keep:?}");
+        let late: Vec<Event> = [&events[..], &[event(100, 7_200, 1.0)]].concat();
+        assert_eq!(folded(&plan, &late).met.late, 1, "{keep:?}: the one that came too late is");
+    }
+}
+
 /// Row 27: events of one microsecond. A tie counted in training and not in serving is a skew that
 /// no average shows.
 #[test]

@@ -300,6 +300,38 @@ fn reading_parquet_reaches_the_bytes_of_all_files() {
     assert_eq!(last.done, last.total);
 }
 
+/// A row that is served as UNKNOWN and missing in training teaches the model that it cannot be.
+#[test]
+fn a_row_that_where_has_no_value_for_is_a_row_of_unknown_cells() {
+    let view = "CREATE VIEW v AS SELECT id, count(*) OVER w AS n FROM payments
+        WHERE 10 / card > 1 WINDOW w AS (PARTITION BY card ORDER BY at
+        RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);";
+    let definitions = definitions(&[PLAIN, view]);
+    let all = [
+        payment(1, "00:00", "00:00", "1", "1"),
+        payment(2, "00:10", "00:00", "0", "1"),
+        payment(3, "00:20", "00:00", "50", "1"),
+        payment(4, "00:30", "00:00", "1", "1"),
+    ];
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let stream = stream(&definitions, "payments");
+    let history = history(&stream, &all, None);
+    let mut rows = RequestRows::new();
+    let batch = Decoder::new(stream).json_lines(all.join("\n").as_bytes()).unwrap().batch;
+    rows.push(&definitions.streams[0], batch, None).unwrap();
+    for rows in [None, Some(&rows)] {
+        let options = Options { rows, ..Options::default() };
+        let set = train(&definitions, "v", std::slice::from_ref(&history), &options).unwrap();
+        assert_eq!((set.counts().rows, set.counts().not_in_view), (3, 1));
+        let table = set.table().unwrap();
+        assert_eq!(text(&table.columns), ["1 1", "- -", "4 2"]);
+        let unknown: Vec<_> = table.unknown.iter().map(|c| (c.row, c.column)).collect();
+        assert_eq!(unknown, [(1, 0), (1, 1)]);
+        let reason = table.unknown[0].reason.to_string();
+        assert!(reason.contains("cannot evaluate 10 / card > 1"), "{reason}");
+    }
+}
+
 #[test]
 fn rows_that_the_view_leaves_out_are_counted() {
     let view = "CREATE VIEW v AS SELECT id FROM payments WHERE amount > 2;";

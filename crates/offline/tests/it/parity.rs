@@ -190,7 +190,7 @@ fn served(
 ) -> Vec<Result<Value, Unknown>> {
     let mut columns: Vec<ArrayRef> = rows.slice(row, 1).columns().to_vec();
     let mut unknown = Vec::new();
-    for lookup in &view.lookups {
+    for (number, lookup) in view.lookups.iter().enumerate() {
         let group = &definitions.groups[lookup.group];
         let side = &sides[group.stream];
         let key = key_at(rows, &lookup.keys, row);
@@ -214,10 +214,9 @@ fn served(
         let wanted = &lookup.aggregates;
         let answers =
             read(&plan, key.bytes(), stored, instant, wanted, &Limits::default()).unwrap();
-        for (&aggregate, answer) in lookup.aggregates.iter().zip(answers) {
-            let kind = group.core.kind_of(&group.core.aggregates[aggregate]);
+        for (ty, answer) in view.types_of(number).iter().zip(answers) {
             unknown.push(answer.value.as_ref().err().copied());
-            columns.push(array_of(&kind, &[answer.value.unwrap_or(Value::Null)]));
+            columns.push(array_of(ty, &[answer.value.unwrap_or(Value::Null)]));
         }
     }
     let wide = RecordBatch::try_new(view.row_schema.clone(), columns).unwrap();

@@ -15,6 +15,9 @@ pub(crate) const TRANSACTIONS: usize = 200;
 pub(crate) const LOGINS: usize = 120;
 /// 2024-03-01T00:00:00Z, the day after a leap day, in microseconds.
 const START_US: i64 = 1_709_251_200_000_000;
+/// A column with values near the ends of integer types. Most expressions of it have no value, so
+/// only those that are judged for that name it.
+pub(crate) const EDGE: &str = "edge";
 /// Steps of the grid of times that events are spread over.
 const STEPS: u64 = 60;
 
@@ -49,6 +52,7 @@ pub(crate) const TRANSACTIONS_TABLE: Table = Table {
         ("quantity", "BIGINT", Ty::Int),
         ("online", "BOOLEAN", Ty::Bool),
         ("opened", "DATE", Ty::Date),
+        (EDGE, "BIGINT", Ty::Int),
     ],
 };
 
@@ -85,6 +89,13 @@ impl Table {
 
     /// The columns that expressions may name, each after `prefix`.
     pub(crate) fn columns(&self, prefix: &str) -> Vec<Column> {
+        let mut columns = self.every_column(prefix);
+        columns.retain(|column| !column.name.ends_with(EDGE));
+        columns
+    }
+
+    /// All columns, each after `prefix`.
+    pub(crate) fn every_column(&self, prefix: &str) -> Vec<Column> {
         let column =
             |(name, _, ty): &(&str, &str, Ty)| Column { name: format!("{prefix}{name}"), ty: *ty };
         self.columns.iter().map(column).collect()
@@ -141,6 +152,7 @@ fn values(g: &mut Gen, name: &str, rows: usize, step_us: i64) -> ArrayRef {
         "user_id" | "merchant_id" => int(some(g, rows, |g| g.below(few) as i64)),
         "points" => int(some(g, rows, |g| g.below(80) as i64 - 30)),
         "tries" => int(some(g, rows, |g| g.below(9) as i64)),
+        EDGE => int(some(g, rows, near_an_end)),
         "quantity" => int(some(g, rows, |g| g.below(2_000_000_000_000) as i64 - 900_000_000_000)),
         "country" => Arc::new(StringArray::from(some(g, rows, |g| g.pick(&["de", "fr", "us"])))),
         "status" => {
@@ -160,6 +172,14 @@ fn values(g: &mut Gen, name: &str, rows: usize, step_us: i64) -> ArrayRef {
         }
         other => panic!("nothing says what a column {other} holds"),
     }
+}
+
+/// An integer within 2 of an end of a type, of the root of one, or of 0.
+fn near_an_end(g: &mut Gen) -> i64 {
+    let off = g.below(5) as i64 - 2;
+    let end = g.pick(&[i64::MAX - 2, i64::MIN + 2, 1 << 31, 1 << 15, 3_037_000_500, 1 << 62, 0]);
+    let end = if g.one_in(2) && end != i64::MIN + 2 { -end } else { end };
+    end + off
 }
 
 /// A double whose sums round: 17 digits, of any size from 1e-6 to 1e9.

@@ -1,7 +1,7 @@
 //! Scalar expressions over a relation's columns, of every type, with everything that the three
 //! databases agree on.
 
-use crate::text::{Column, Expr, Gen, Ty};
+use crate::text::{Column, Expr, Gen, NO_VALUE, Ty, either};
 
 /// How deep arguments, filters and conditions are nested.
 pub(crate) const DEPTH: u32 = 2;
@@ -158,6 +158,46 @@ fn int(g: &mut Gen, columns: &[Column], depth: u32) -> Expr {
         }
     };
     Expr::exact(sql)
+}
+
+/// Arithmetic that passes the end of BIGINT now and then, as text: the number, or for us no value
+/// and for DuckDB, which would end the query, what stands for that here. `x` is the only column in
+/// it, so that nothing else makes it NULL.
+pub(crate) fn beyond(g: &mut Gen, x: &str) -> String {
+    g.note("scalar: integers near the ends of BIGINT, INTEGER, SMALLINT");
+    let depth = 1 + g.below(3) as u32;
+    let sql = near_an_end(g, x, depth);
+    let text = format!("CAST({sql} AS VARCHAR)");
+    let open = either("", &format!("CASE WHEN {x} IS NOT NULL THEN coalesce(TRY("));
+    let close = either("", &format!("), '{NO_VALUE}') END"));
+    format!("{open}{text}{close}")
+}
+
+fn near_an_end(g: &mut Gen, x: &str, depth: u32) -> String {
+    if depth == 0 {
+        return x.to_string();
+    }
+    let a = near_an_end(g, x, depth - 1);
+    let b = match g.below(3) {
+        0 => near_an_end(g, x, depth - 1),
+        1 => (g.below(7) as i64).to_string(),
+        _ => {
+            g.pick(&["32768", "2147483647", "9223372036854775806", "(-4611686018427387904)"]).into()
+        }
+    };
+    match g.below(8) {
+        0 => format!("(- {a})"),
+        1 => format!("abs({a})"),
+        2 => {
+            // DuckDB would go on in the narrower type, where Trueup has BIGINTs only.
+            let ty = g.pick(&["SMALLINT", "INTEGER", "BIGINT"]);
+            let (open, close) = (either("", "CAST("), either("", " AS BIGINT)"));
+            format!("{open}CAST({a} AS {ty}){close}")
+        }
+        3 | 4 => format!("({a} * {b})"),
+        5 | 6 => format!("({a} + {b})"),
+        _ => format!("({b} - {a})"),
+    }
 }
 
 /// The DOUBLE column whose values are small enough for BIGINT.

@@ -7,6 +7,9 @@
 use std::collections::BTreeSet;
 use trueup_core::testing::Dice;
 
+/// What stands for an expression without a value where that is judged too.
+pub(crate) const NO_VALUE: &str = "no value";
+
 const OPEN: char = '\u{1}';
 const OR: char = '\u{2}';
 const CLOSE: char = '\u{3}';

@@ -2,7 +2,7 @@
 
 use crate::events::{LOGINS_TABLE, TRANSACTIONS_TABLE};
 use crate::feature::{in_subquery, lag, list, over_window};
-use crate::scalar::{DEPTH, comparison, constant, exact, lenient, scalar};
+use crate::scalar::{DEPTH, beyond, comparison, constant, exact, lenient, scalar};
 use crate::text::{Expr, Gen, Ty, ours, theirs};
 use crate::window::{Relation, STEPS, Window, look, relation, window};
 use std::collections::BTreeSet;
@@ -23,6 +23,8 @@ pub(crate) struct Output {
     pub(crate) name: String,
     /// Whether it must be equal to the last bit.
     pub(crate) exact: bool,
+    /// Whether it may have no value, and the judge says when.
+    pub(crate) may_fail: bool,
     /// The constructs that it is made of.
     pub(crate) made_of: BTreeSet<String>,
 }
@@ -30,6 +32,7 @@ pub(crate) struct Output {
 /// A column of the select list.
 struct Item {
     sql: String,
+    may_fail: bool,
     scale: Option<String>,
     made_of: BTreeSet<String>,
 }
@@ -88,6 +91,7 @@ pub(crate) fn definition(g: &mut Gen) -> Definition {
             .map(|(n, item)| Output {
                 name: format!("f{n}"),
                 exact: item.scale.is_none(),
+                may_fail: item.may_fail,
                 made_of: item.made_of,
             })
             .collect(),
@@ -126,7 +130,9 @@ fn window_clause(g: &mut Gen, windows: &[Choice]) -> String {
 }
 
 fn item(g: &mut Gen, shared: &Shared) -> Item {
-    let expr = match g.below(20) {
+    let choice = g.below(21);
+    let expr = match choice {
+        20 => Expr::exact(beyond(g, &shared.relation.edge)),
         0 => {
             g.note("the row's own columns");
             let ty = g.pick(&Ty::ALL);
@@ -139,7 +145,8 @@ fn item(g: &mut Gen, shared: &Shared) -> Item {
         5..8 => combined(g, shared),
         _ => feature(g, shared, None),
     };
-    Item { sql: expr.sql, scale: expr.scale, made_of: std::mem::take(&mut g.met) }
+    let made_of = std::mem::take(&mut g.met);
+    Item { sql: expr.sql, may_fail: choice == 20, scale: expr.scale, made_of }
 }
 
 fn feature(g: &mut Gen, shared: &Shared, ty: Option<Ty>) -> Expr {

@@ -1,6 +1,6 @@
 //! Windows: a relation, partition columns, an order, a frame; and the same as a subquery's WHERE.
 
-use crate::events::{LOGINS_TABLE, TRANSACTIONS_TABLE, Table};
+use crate::events::{EDGE, LOGINS_TABLE, TRANSACTIONS_TABLE, Table};
 use crate::scalar::lenient;
 use crate::text::{Column, Gen};
 
@@ -35,6 +35,8 @@ pub(crate) struct Relation {
     pub(crate) keys: Vec<String>,
     pub(crate) time: String,
     pub(crate) id: String,
+    /// The column with values near the ends of integer types.
+    pub(crate) edge: String,
     /// The stream's own name of its id.
     pub(crate) identity: &'static str,
 }
@@ -62,6 +64,7 @@ pub(crate) fn relation(g: &mut Gen, id: &'static str) -> Relation {
             keys: KEYS.map(named).to_vec(),
             time: named(table.time),
             id: named(id),
+            edge: named(EDGE),
             identity: id,
         }
     };
@@ -86,8 +89,9 @@ fn renamed(g: &mut Gen, id: &'static str) -> Relation {
     let condition = lenient(g, &table.columns("x."));
     let new = |name: &str| format!("my_{name}");
     let columns = table.columns("");
+    let every = table.every_column("");
     let list: Vec<String> =
-        columns.iter().map(|c| format!("x.{} AS {}", c.name, new(&c.name))).collect();
+        every.iter().map(|c| format!("x.{} AS {}", c.name, new(&c.name))).collect();
     let list = list.join(", ");
     let columns = columns.into_iter().map(|c| Column { name: new(&c.name), ..c });
     Relation {
@@ -97,6 +101,7 @@ fn renamed(g: &mut Gen, id: &'static str) -> Relation {
         keys: KEYS.map(new).to_vec(),
         time: new(table.time),
         id: new(id),
+        edge: new(EDGE),
         identity: id,
     }
 }

@@ -50,6 +50,16 @@ impl Decoder {
     }
 }
 
+/// The names in the header of CSV, which `bytes` begin with; `None` if there is none, or one
+/// that is not text.
+pub fn csv_names(bytes: &[u8]) -> Option<Vec<String>> {
+    let bytes = without_mark(bytes);
+    let mut fields = Vec::new();
+    let end = cut(bytes, true, &mut fields).filter(|cut| !cut.open && cut.broken.is_none())?.end;
+    let header = std::str::from_utf8(&bytes[..end]).ok()?;
+    Some(fields.iter().map(|field| field.text(header).into_owned()).collect())
+}
+
 /// Batches of CSV rows; made by [`Decoder::csv_reader`]. After an error it ends.
 pub struct CsvReader<R> {
     decoder: Decoder,

@@ -33,13 +33,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
-use trueup_core::Value;
+use trueup_core::{Micros, Value};
 
 pub use cell::Cell;
-pub use csv::CsvReader;
+pub use csv::{CsvReader, csv_names};
 pub use fault::{BadEvent, BadValue, DecodeError, Fault};
 pub use json::JsonReader;
 pub use table::{Row, TABLE, markdown};
+pub(crate) use time::{is_date, is_time};
 
 /// Bytes of the longest value: 64 KiB. Names, agents and addresses are far shorter, and a stream
 /// keeps every value of a window.
@@ -76,6 +77,14 @@ pub struct Decoded {
     pub unknown_fields: u64,
 }
 
+/// The time that a text says, by the rules of a TIMESTAMP column without `epoch_unit`.
+///
+/// # Errors
+/// The text is no time, or one outside the years 1 to 9999.
+pub fn timestamp(text: &str) -> Result<Micros, BadValue> {
+    time::of_text(None, text).map(Micros)
+}
+
 impl Decoder {
     /// A decoder for the events of `stream`.
     pub fn new(stream: Arc<Stream>) -> Decoder {
@@ -109,6 +118,11 @@ impl Decoder {
     /// The schema of decoded batches: the stream's, with NULLs where [`Decoder::allow_null`] says.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Which of these names are no columns of the stream, so that fields of that name are ignored.
+    pub fn unknown<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
+        names.into_iter().filter(|name| !self.names.contains_key(*name)).collect()
     }
 
     /// One value for the column at index `column`, such as a key of a lookup.

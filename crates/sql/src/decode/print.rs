@@ -4,6 +4,31 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use std::fmt;
+use trueup_core::Unknown;
+
+/// Why a value cannot be known, for people: with times as they are written elsewhere, where `core`
+/// has microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason(
+    /// What `core` says.
+    pub Unknown,
+);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Unknown::NotWhole { from } => {
+                let from = Timestamp(from.0);
+                write!(f, "the frame starts before {from}, from when this key's state is whole")
+            }
+            Unknown::HoldsLater { newest } => {
+                let newest = Timestamp(newest.0);
+                write!(f, "the instant lies before events already in its bin, up to {newest}")
+            }
+            other => write!(f, "{other}"),
+        }
+    }
+}
 
 /// A TIMESTAMP in RFC 3339: UTC, six digits of the second, `Z`.
 ///

@@ -258,7 +258,7 @@ pub const TABLE: &[Row] = &[
 ];
 
 const HEAD: &str = "\
-<!-- Printed from the code; rewrite it with UPDATE_DOCS=1 cargo test -p trueup-sql decode. -->
+<!-- UPDATE_DOCS=1 cargo test --release --workspace --all-features decode rewrites this. -->
 
 # Decoding
 

@@ -70,10 +70,19 @@ pub(super) fn of_instant(value: i64, unit: TimeUnit) -> Result<i64, BadValue> {
     in_range(us.ok_or_else(out_of_range)?)
 }
 
+/// Whether microseconds since 1970 lie in the years 1 to 9999.
+pub(crate) fn is_time(us: i64) -> bool {
+    (Micros::EARLIEST.0..=Micros::LATEST.0).contains(&us)
+}
+
+/// Whether days since 1970 lie in the years 1 to 9999.
+pub(crate) fn is_date(days: i32) -> bool {
+    (EARLIEST_DAY..=LATEST_DAY).contains(&days)
+}
+
 /// `us`, if it lies in the years 1 to 9999.
 pub(super) fn in_range(us: i64) -> Result<i64, BadValue> {
-    let years = Micros::EARLIEST.0..=Micros::LATEST.0;
-    if years.contains(&us) { Ok(us) } else { Err(out_of_range()) }
+    if is_time(us) { Ok(us) } else { Err(out_of_range()) }
 }
 
 /// Days since 1970 from `YYYY-MM-DD`.
@@ -88,7 +97,7 @@ pub(super) fn date_of_text(text: &str) -> Result<i32, BadValue> {
 
 /// `days`, if they lie in the years 1 to 9999.
 pub(super) fn date_in_range(days: i32) -> Result<i32, BadValue> {
-    if (EARLIEST_DAY..=LATEST_DAY).contains(&days) { Ok(days) } else { Err(out_of_range()) }
+    if is_date(days) { Ok(days) } else { Err(out_of_range()) }
 }
 
 /// Days since 1970 from Arrow's milliseconds, which must be whole days.

@@ -2,7 +2,7 @@
 
 use crate::{compile_select, compile_view, file};
 use trueup_core::{Aggregate, Frame, Func, IdKind, Keep, Kind};
-use trueup_sql::{Definitions, GroupDef, compile};
+use trueup_sql::{Definitions, GroupDef, compile, sql_type};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -23,6 +23,24 @@ fn only(list: &str) -> (Aggregate, GroupDef) {
     assert_eq!(definitions.groups.len(), 1, "{list}");
     assert_eq!(definitions.groups[0].core.aggregates.len(), 1, "{list}");
     (definitions.groups[0].core.aggregates[0].clone(), definitions.groups[0].clone())
+}
+
+/// A training set whose columns change type with the aggregate breaks the model that reads it.
+#[test]
+fn an_aggregate_that_gives_back_a_value_of_its_argument_has_the_type_of_its_argument() {
+    for (feature, ty) in [
+        ("max(amount) OVER hour", "DECIMAL(12,2)"),
+        ("min(amount) OVER bins", "DECIMAL(12,2)"),
+        ("first_value(amount) OVER hour", "DECIMAL(12,2)"),
+        ("last_value(amount) OVER ever", "DECIMAL(12,2)"),
+        ("lag(amount) OVER (PARTITION BY user_id ORDER BY event_time)", "DECIMAL(12,2)"),
+        ("array_agg(amount) OVER last5", "DECIMAL(12,2)[]"),
+        ("sum(amount) OVER hour", "DECIMAL(38,2)"),
+        ("max(amount) OVER hour + amount", "DECIMAL(13,2)"),
+    ] {
+        let definitions = accepted(&format!("{feature} AS f"));
+        assert_eq!(sql_type(&definitions.views[0].outputs[0].ty), ty, "{feature}");
+    }
 }
 
 #[test]

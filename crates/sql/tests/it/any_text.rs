@@ -122,3 +122,20 @@ proptest! {
         check(&text.into_iter().collect::<String>());
     }
 }
+
+/// Every part of a long chain was planned on its own to find the wrong one: some hundreds of bytes
+/// cost seconds.
+#[test]
+fn a_mistake_in_a_long_chain_of_operators_is_found_in_little_more_time_than_it_takes_to_compile() {
+    let chain = |mistake: &str| format!("user_id {mistake} 1{} AS x", " + 1".repeat(100));
+    let timed = |list: &str| {
+        let began = std::time::Instant::now();
+        let compiled = crate::compile_select(list);
+        (compiled.is_ok(), began.elapsed())
+    };
+    assert!(timed(&chain("+")).0);
+    let best = |list: &str| (0..3).map(|_| timed(list).1).min().unwrap();
+    let (right, wrong) = (best(&chain("+")), best(&chain("~+")));
+    assert!(!timed(&chain("~+")).0);
+    assert!(wrong < right * 40, "{wrong:?} to refuse what takes {right:?} to compile");
+}

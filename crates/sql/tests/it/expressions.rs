@@ -220,6 +220,61 @@ fn a_row_without_a_value_is_an_error_and_the_other_rows_keep_theirs() {
     }
 }
 
+/// A wrapped number looks like any other: a model would be trained on it and served it.
+#[test]
+fn an_integer_beyond_bigint_is_no_value_rather_than_a_wrapped_one() {
+    let greatest = "(user_id + 9223372036854775765)";
+    assert_eq!(value(greatest), Value::Int(i64::MAX));
+    assert_eq!(value(&format!("-{greatest} - 1")), Value::Int(i64::MIN));
+    for beyond in [
+        format!("{greatest} + 1"),
+        format!("-2 - {greatest}"),
+        format!("{greatest} * {greatest}"),
+        format!("-(-{greatest} - 1)"),
+        format!("abs(-{greatest} - 1)"),
+        format!("(-{greatest} - 1) / -1"),
+        format!("{greatest} + merchant_id + 1 > 0"),
+        "9223372036854775807 + 1 + user_id".into(),
+        "9223372036854775807 + 1".into(),
+        "3037000500 * 3037000500".into(),
+        "CAST(user_id * 1000 AS SMALLINT)".into(),
+        "CAST(user_id * 100000000 AS INTEGER)".into(),
+    ] {
+        let (expr, rows) = compiled(&beyond);
+        let (values, failed) = expr.evaluate_each(&rows);
+        assert_eq!(failed.first().map(|(row, _)| *row), Some(0), "{beyond}: {values:?}");
+    }
+}
+
+#[test]
+fn integers_narrower_than_bigint_are_computed_as_bigint() {
+    let year = "extract(year FROM event_time)";
+    assert_eq!(value(&format!("{year} * {year} * {year}")), Value::Int(2024 * 2024 * 2024));
+    assert_eq!(value("CAST(user_id + 2147483605 AS INTEGER) + 1"), Value::Int(1 << 31));
+    assert_eq!(value("-CAST(user_id - 32810 AS SMALLINT)"), Value::Int(32_768));
+    assert_eq!(value("abs(CAST(user_id - 32810 AS SMALLINT))"), Value::Int(32_768));
+}
+
+/// What is served must be readable again: decoding takes the years 1 to 9999.
+#[test]
+fn a_time_outside_the_years_that_decoding_takes_is_no_value() {
+    let (first, last) = ("TIMESTAMP '0001-01-15 00:00:00'", "TIMESTAMP '9999-12-31 23:00:00'");
+    assert_eq!(
+        value(&format!("{first} - INTERVAL '14 days'")),
+        Value::Time(-62_135_596_800_000_000)
+    );
+    for beyond in [
+        format!("coalesce({first}, event_time) - INTERVAL '1 month'"),
+        format!("coalesce({first}, event_time) - INTERVAL '15 days'"),
+        format!("coalesce({last}, event_time) + INTERVAL '1 hour'"),
+        format!("CAST(coalesce({first}, event_time) - INTERVAL '1 month' AS DATE)"),
+    ] {
+        let (expr, rows) = compiled(&beyond);
+        let error = expr.evaluate(&rows).expect_err(&beyond);
+        assert!(error.reason.contains("the years 1 to 9999"), "{beyond}: {error}");
+    }
+}
+
 #[test]
 fn a_plain_column_is_passed_on_without_a_copy() {
     let (expr, rows) = compiled("transactions.amount");

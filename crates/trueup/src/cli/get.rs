@@ -5,7 +5,9 @@ use super::Failure;
 use super::common::{self, Output, TalkArgs};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// How long to wait for the answer.
@@ -15,7 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Args {
     /// The view
     view: String,
-    /// The keys to look up, such as user_id=42
+    /// The keys to look up, such as user_id=42; NULL is no value, and a value in single quotes the
+    /// text between them, as in SQL: "name='NULL'", "name='O''Brien'"
     #[arg(value_name = "KEY=VALUE", required_unless_present = "row")]
     keys: Vec<String>,
     /// When to look [default: now]
@@ -37,7 +40,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.talk.settings.load()?;
     let client = args.talk.server.client(&settings, 1, TIMEOUT)?;
-    let body = Bytes::from(body(args)?.to_string());
+    let body = Bytes::from(body(args)?);
     let path = format!("/v1/features/{}", args.view);
     let sent = client.request(Method::POST, &path, Some("application/json"), body);
     let reply = common::runtime()?.block_on(sent).map_err(|error| format!("error: {error}"))?;
@@ -52,35 +55,52 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     common::print(&text(&answer))
 }
 
-fn body(args: &Args) -> Result<Value, Failure> {
-    let mut body = match &args.row {
-        Some(row) => {
-            let row: Value = serde_json::from_str(row)
-                .map_err(|error| format!("error: --row is not JSON: {error}"))?;
-            json!({ "rows": [row] })
-        }
-        None => {
-            let mut keys = Map::new();
-            for said in &args.keys {
-                let (key, value) = said.split_once('=').ok_or_else(|| {
-                    format!("error: {said}: write keys as KEY=VALUE, such as user_id=42")
-                })?;
-                let value = if value == "NULL" { Value::Null } else { value.into() };
-                keys.insert(key.to_string(), value);
-            }
-            json!({ "keys": [keys] })
-        }
+/// What is asked. A row goes as it was written: the server reads numbers from their digits.
+#[derive(Serialize)]
+struct Asked<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<[&'a RawValue; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<[Map<String, Value>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    columns: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    explain: bool,
+}
+
+fn body(args: &Args) -> Result<Vec<u8>, Failure> {
+    let row = args.row.as_deref().map(serde_json::from_str::<&RawValue>).transpose();
+    let row = row.map_err(|error| format!("error: --row is not JSON: {error}"))?;
+    let asked = Asked {
+        rows: row.map(|row| [row]),
+        keys: if row.is_none() { Some([keys(&args.keys)?]) } else { None },
+        at: args.at.as_deref(),
+        columns: &args.columns,
+        explain: args.explain,
     };
-    if let Some(at) = &args.at {
-        body["at"] = at.as_str().into();
+    Ok(serde_json::to_vec(&asked)?)
+}
+
+/// The members of a look-up.
+fn keys(said: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut keys = Map::new();
+    for said in said {
+        let (key, value) = said
+            .split_once('=')
+            .ok_or_else(|| format!("error: {said}: write keys as KEY=VALUE, such as user_id=42"))?;
+        let quoted = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+        let value = match (quoted, value) {
+            (Some(text), _) => text.replace("''", "'").into(),
+            (None, "NULL") => Value::Null,
+            (None, text) => text.into(),
+        };
+        if keys.insert(key.to_string(), value).is_some() {
+            return Err(format!("error: the key {key} is given twice; name each once").into());
+        }
     }
-    if !args.columns.is_empty() {
-        body["columns"] = args.columns.clone().into();
-    }
-    if args.explain {
-        body["explain"] = true.into();
-    }
-    Ok(body)
+    Ok(keys)
 }
 
 /// The answer for a person: a line a feature, then where it came from and what it cost.
@@ -120,4 +140,32 @@ fn text(answer: &Value) -> String {
     let stages: Vec<String> = stages.iter().map(|(stage, us)| format!("{stage} {us} us")).collect();
     line(stages.join(", "));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(said: &[&str]) -> Result<String, String> {
+        let said: Vec<String> = said.iter().map(|said| said.to_string()).collect();
+        let keys = keys(&said).map_err(|error| error.to_string())?;
+        Ok(Value::Object(keys).to_string())
+    }
+
+    #[test]
+    fn null_is_no_value_and_quotes_make_it_text() {
+        assert_eq!(asked(&["a=1", "b=NULL"]).unwrap(), r#"{"a":"1","b":null}"#);
+        assert_eq!(asked(&["a='NULL'"]).unwrap(), r#"{"a":"NULL"}"#);
+        assert_eq!(
+            asked(&["a='O''Brien'", "b='", "c=''"]).unwrap(),
+            r#"{"a":"O'Brien","b":"'","c":""}"#
+        );
+    }
+
+    /// The last of two would win in silence, and the answer would be another user's.
+    #[test]
+    fn a_key_that_is_given_twice_is_refused() {
+        assert!(asked(&["user_id=1", "user_id=2"]).unwrap_err().contains("user_id is given twice"));
+        assert!(asked(&["user_id"]).unwrap_err().contains("KEY=VALUE"));
+    }
 }

@@ -43,7 +43,7 @@ enum Command {
     Check(check::Args),
     /// Ingest and serve in one process
     Run(run::Args),
-    /// Serve what the store holds, without ingesting
+    /// Serve what the store holds; pushed events go to the log, and wait there to be ingested
     Serve(run::Args),
     /// Apply what files and the log hold to the store, then end
     Ingest(ingest::Args),

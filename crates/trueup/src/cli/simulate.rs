@@ -2,22 +2,18 @@
 //! output, or to a server at a rate.
 
 use super::Failure;
-use super::common::{self, ServerArgs, SettingsArgs};
-use crate::client::Client;
+use super::common::{ServerArgs, SettingsArgs};
+use super::push::{RETRY_FOR, Sender, TIMEOUT, Word};
 use crate::simulate::{
     FileFormat, FraudReports, Record, SimulateOptions, Simulation, to_json, write,
 };
 use clap::ValueEnum;
-use hyper::{Method, StatusCode};
 use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use trueup_core::{Micros, Value};
-use trueup_sql::decode::{Cell, Decoder};
-use trueup_sql::{SourceFile, compile};
-
-/// How long a push to a server may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+use trueup_sql::decode::timestamp;
 
 /// Pushes a second at the most: each carries what is due.
 const PUSHES_A_SECOND: f64 = 50.0;
@@ -89,7 +85,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         events: args.events,
         first_id: args.first_id,
         start: match &args.start {
-            Some(said) => time(said)?,
+            Some(said) => {
+                timestamp(said).map_err(|bad| format!("error: --start: {}", bad.reason))?
+            }
             None => SimulateOptions::default().start,
         },
         days: args.days,
@@ -101,28 +99,20 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// A time as events spell it, by the decoding table.
-fn time(said: &str) -> Result<Micros, Failure> {
-    let sql = "CREATE TABLE t (id BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL) \
-               WITH (event_time = 'at');";
-    let file = SourceFile { name: "start".into(), text: sql.into() };
-    let definitions = compile(&[file])?;
-    let decoder = Decoder::new(definitions.streams[0].clone());
-    match decoder.value(1, Cell::Text(said)) {
-        Ok(Value::Time(us)) => Ok(Micros(us)),
-        Ok(_) => Err("error: --start is empty; write it as 2026-09-01T00:00:00Z".into()),
-        Err(bad) => Err(format!("error: --start {said}: {bad}").into()),
-    }
-}
-
 fn send<R: Record>(args: &Args, rows: impl Iterator<Item = R>) -> Result<(), Failure> {
     if args.push {
         return push(args, rows);
     }
     let failed = |error: crate::simulate::SimulateError| format!("error: {error}");
     let Some(path) = &args.out else {
-        write(FileFormat::JsonLines, rows, std::io::stdout()).map_err(failed)?;
-        return Ok(());
+        let closed = AtomicBool::new(false);
+        let pipe = Pipe { out: std::io::stdout(), closed: &closed };
+        let written = write(FileFormat::JsonLines, rows, pipe);
+        // A reader that has seen enough (`head`) is no failure.
+        return match written {
+            Err(_) if closed.load(Ordering::Relaxed) => Ok(()),
+            written => Ok(written.map(drop).map_err(failed)?),
+        };
     };
     let format = match path.extension().and_then(|ending| ending.to_str()) {
         Some("parquet") => FileFormat::Parquet,
@@ -143,43 +133,63 @@ fn send<R: Record>(args: &Args, rows: impl Iterator<Item = R>) -> Result<(), Fai
 fn push<R: Record>(args: &Args, rows: impl Iterator<Item = R>) -> Result<(), Failure> {
     let settings = args.settings.load()?;
     let client = args.server.client(&settings, 1, TIMEOUT)?;
-    let runtime = common::runtime()?;
     let stream = match args.stream {
         Stream::Transactions => "transactions",
         Stream::FraudReports => "fraud_reports",
     };
-    let path = format!("/v1/events/{stream}");
+    let mut sender = Sender::new(client, stream, RETRY_FOR)?;
     let each = match args.rate {
         Some(rate) if rate > 0.0 => ((rate / PUSHES_A_SECOND) as usize).clamp(1, PUSH_EVENTS),
         Some(_) => return Err("error: --rate must be above 0 events a second".into()),
         None => PUSH_EVENTS,
     };
     let began = Instant::now();
-    let (mut sent, mut rows) = (0u64, rows.peekable());
+    let (mut sent, mut refused, mut rows) = (0u64, 0, rows.peekable());
     while rows.peek().is_some() {
-        let mut body = Vec::new();
-        let mut count = 0;
-        for row in rows.by_ref().take(each) {
-            to_json(&row, &mut body);
-            body.push(b'\n');
-            count += 1;
-        }
-        runtime.block_on(post(&client, &path, body))?;
-        sent += count;
+        let line = |row: R| {
+            let mut line = Vec::new();
+            to_json(&row, &mut line);
+            line
+        };
+        let lines: Vec<Vec<u8>> = rows.by_ref().take(each).map(line).collect();
+        let word = |_: &[Vec<u8>], word: Word| refused += word.dead_letters.len();
+        sender.send(&lines, word).map_err(|error| format!("error: {error}"))?;
+        sent += lines.len() as u64;
         if let Some(rate) = args.rate {
             let due = Duration::from_secs_f64(sent as f64 / rate);
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
     }
+    if refused > 0 {
+        eprintln!("{refused} events were refused; the server's log of dead letters says why");
+    }
     println!("{sent} events pushed to {stream}");
     Ok(())
 }
 
-async fn post(client: &Client, path: &str, body: Vec<u8>) -> Result<(), Failure> {
-    let sent = client.request(Method::POST, path, Some("application/x-ndjson"), body.into());
-    let reply = sent.await.map_err(|error| format!("error: {error}"))?;
-    match reply.status {
-        StatusCode::OK => Ok(()),
-        status => Err(format!("error: {}", common::problem(status, &reply.body)).into()),
+/// Standard output that remembers whether its reader has left.
+struct Pipe<'a> {
+    out: std::io::Stdout,
+    closed: &'a AtomicBool,
+}
+
+impl Pipe<'_> {
+    fn watched<T>(&self, done: std::io::Result<T>) -> std::io::Result<T> {
+        if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let done = self.out.write(bytes);
+        self.watched(done)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let done = self.out.flush();
+        self.watched(done)
     }
 }

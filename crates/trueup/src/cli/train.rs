@@ -4,7 +4,7 @@ use super::Failure;
 use super::common::{self, Output, TalkArgs};
 use super::progress::bar;
 use crate::settings::Settings;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trueup_offline::{Format, History, Options, Phase, Progress, RequestRows, train, write};
 use trueup_sql::Definitions;
 
@@ -33,6 +33,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let shown = args.out.display();
         return Err(format!("error: {shown} must end in .parquet, .arrow or .csv").into());
     };
+    keep_inputs(args)?;
     let settings = args.talk.settings.load()?;
     let definitions = common::compiled(&settings)?;
     let view = definitions.view(&args.view).ok_or_else(|| {
@@ -51,6 +52,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     for said in &args.history {
         histories.extend(history(args, &settings, &definitions, &own.name, said, &watch)?);
     }
+    histories.iter().try_for_each(some_events)?;
     let rows = args.rows.as_ref().map(|path| RequestRows::read(own, path, &watch));
     let rows = rows.transpose().map_err(failed)?;
     let options = Options { rows: rows.as_ref(), watch: &watch, ..Options::default() };
@@ -74,6 +76,45 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Refuses to write the training set over what it is made from.
+fn keep_inputs(args: &Args) -> Result<(), Failure> {
+    let out = args.out.display();
+    let Ok(written) = args.out.canonicalize() else { return Ok(()) };
+    let histories = args.history.iter().filter(|said| *said != "log").map(|said| {
+        let path = said.split_once('=').map_or(said.as_str(), |(_, path)| path);
+        ("--history", Path::new(path))
+    });
+    let rows = args.rows.iter().map(|path| ("--rows", path.as_path()));
+    for (flag, path) in histories.chain(rows) {
+        let Ok(read) = path.canonicalize() else { continue };
+        if written == read || written.parent() == Some(&read) {
+            let read = path.display();
+            return Err(format!(
+                "error: --out {out} would overwrite what {flag} {read} reads\n  = help: name \
+                 another file, outside of that folder if it is one"
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a history of which no event could be taken: it is a file of something else.
+fn some_events(history: &History) -> Result<(), Failure> {
+    let dead = history.dead_letters();
+    if history.events() > 0 || dead.total() == 0 {
+        return Ok(());
+    }
+    let first =
+        dead.first().first().map(|letter| format!("; the first: {letter}")).unwrap_or_default();
+    let (stream, total) = (&history.stream().name, dead.total());
+    Err(format!(
+        "error: none of the {total} rows of the history of stream {stream} is an event of \
+         it{first}\n  = help: check that the file is of this stream; nothing was written"
+    )
+    .into())
 }
 
 fn phase(phase: Phase) -> &'static str {

@@ -51,7 +51,7 @@ fn unsupported(detail: String) -> Problem {
 pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let too_large = || Problem::too_large("the body", limit, "bytes");
+    let too_large = || Problem::too_large("body", "the body", limit, "bytes");
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large());
     }

@@ -2,9 +2,9 @@
 
 use super::body::{self, Media};
 use super::problem::Problem;
-use super::{App, unknown};
+use super::{App, Name, unknown};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Request, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ struct Rejected {
 
 pub(super) async fn push(
     State(app): State<Arc<App>>,
-    Path(stream): Path<String>,
+    Name(stream): Name,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let streams = app.catalog().streams();
@@ -73,7 +73,7 @@ pub(super) async fn push(
         }
     };
     if rows.len() > MAX_EVENTS {
-        return Err(Problem::too_large("the events", MAX_EVENTS, "events"));
+        return Err(Problem::too_large("body, events", "the events", MAX_EVENTS, "events"));
     }
     let pushed = app.pusher.push(number, &rows).await?;
     crate::fault::point("before-reply");

@@ -3,11 +3,11 @@
 use super::body;
 use super::problem::Problem;
 use super::reply::{Reply, write_reply};
-use super::{App, unknown};
+use super::{App, Name, unknown};
 use crate::catalog::StreamPart;
 use crate::serve::{BadRequest, Request as Asked};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -50,11 +50,16 @@ struct FeaturesBody<'a> {
 
 pub(super) async fn features(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Name(name): Name,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let view = app.catalog().view(&name);
     let view = view.ok_or_else(|| unknown("view", &name, &app.catalog().view_names()))?;
+    if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
+        return Err(Problem::bad_request(format!("the parameters {query} are not known"))
+            .at("query")
+            .remedy("this route takes none; columns, at, explain and deadline_ms go in the body"));
+    }
     body::media(request.headers(), false)?;
     let bytes = body::read(request, MAX_FEATURES_BYTES).await?;
     let began = Instant::now();
@@ -125,7 +130,17 @@ fn outputs(view: &View, wanted: Option<&[String]>) -> Result<Vec<usize>, Problem
                 .remedy(format!("its columns are: {}", names.join(", ")))
         })
     };
-    wanted.iter().map(find).collect()
+    let mut places = Vec::with_capacity(wanted.len());
+    for name in wanted {
+        let place = find(name)?;
+        if places.contains(&place) {
+            return Err(Problem::bad_request(format!("the column {name} is asked for twice"))
+                .at("body, columns")
+                .remedy("name each column once: a row is an object, with one member a column"));
+        }
+        places.push(place);
+    }
+    Ok(places)
 }
 
 fn asked(
@@ -141,14 +156,14 @@ fn asked(
                     .at("body, at")
                     .remedy("leave out at, which is for keys"));
             }
-            let rows = bounded(rows)?;
+            let rows = bounded("rows", rows)?;
             Asked::rows(part, &rows, now).map_err(|bad| refused("rows", bad))
         }
         (None, Some(keys)) => {
             let at = at(part, body.at, now)?;
             let given = keys.iter().enumerate().map(|(n, keys)| given(part, view, n, keys));
             let given = given.collect::<Result<Vec<_>, _>>()?;
-            let keys = bounded(keys)?;
+            let keys = bounded("keys", keys)?;
             Asked::keys(part, &keys, given, at).map_err(|bad| refused("keys", bad))
         }
         (Some(_), Some(_)) => Err(Problem::bad_request("both rows and keys are given")
@@ -160,9 +175,12 @@ fn asked(
     }
 }
 
-fn bounded<'a>(rows: &[&'a RawValue]) -> Result<Vec<&'a [u8]>, Problem> {
+fn bounded<'a>(place: &str, rows: &[&'a RawValue]) -> Result<Vec<&'a [u8]>, Problem> {
     match rows.len() > MAX_ROWS {
-        true => Err(Problem::too_large("the rows", MAX_ROWS, "rows")),
+        true => {
+            let at = format!("body, {place}");
+            Err(Problem::too_large(&at, &format!("the {place}"), MAX_ROWS, place))
+        }
         false => Ok(rows.iter().map(|row| row.get().as_bytes()).collect()),
     }
 }

@@ -60,7 +60,8 @@ impl Metrics {
             stages: HistogramVec::new(stages.buckets(BOUNDS_S.to_vec()), &["view", "stage"])?,
             ingest: counter(
                 "trueup_ingest_total",
-                "What ingest met: accepted events, dead letters, records, compactions and more.",
+                "What ingest met: accepted events, dead letters, records, compactions and more. \
+                 duplicates, id_conflicts and late are counted when a key's records are folded.",
                 &["stream", "what"],
             )?,
             applied: gauge("trueup_applied_records", "Records of the log that are in the state.")?,

@@ -24,7 +24,9 @@ pub use problem::Problem;
 use crate::catalog::Catalog;
 use crate::ingest::Pusher;
 use crate::serve::Serving;
-use axum::extract::{Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -148,6 +150,23 @@ async fn method_not_allowed(request: Request) -> Problem {
         .detail(format!("{path} does not take {}", request.method()))
         .at("method")
         .remedy(format!("use {takes}"))
+}
+
+/// The name in a path: of a view, or of a stream.
+struct Name(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Name, Problem> {
+        let name: Result<Path<String>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Name(name)).map_err(|rejection| {
+            Problem::bad_request(rejection.body_text())
+                .at("path")
+                .remedy("write the name in UTF-8, percent-encoded where it must be")
+        })
+    }
 }
 
 /// The problem of a view or stream that is not defined.

@@ -68,9 +68,10 @@ impl Problem {
     }
 
     /// More was sent than the route takes.
-    pub fn too_large(what: &str, limit: usize, unit: &str) -> Problem {
+    pub fn too_large(at: &str, what: &str, limit: usize, unit: &str) -> Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large")
             .detail(format!("{what}: over {limit} {unit}, the most that one request may have"))
+            .at(at)
             .remedy("send several smaller requests")
     }
 
@@ -92,6 +93,7 @@ impl From<StoreError> for Problem {
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         let problem = Problem::new(status, "not-written", "The events were not written")
+            .at("body")
             .detail(error.to_string())
             .remedy(advice.remedy);
         if advice.retry { problem.retry_after_s(1) } else { problem }

@@ -4,9 +4,9 @@
 //! looking at what came in.
 
 use super::problem::Problem;
-use super::{App, unknown};
+use super::{App, Name, unknown};
 use crate::ingest::Sink;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::io::Write;
@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 8 << 20;
 
 pub(super) async fn replay(
     State(app): State<Arc<App>>,
-    Path(stream): Path<String>,
+    Name(stream): Name,
     uri: Uri,
 ) -> Result<Response, Problem> {
     if app.catalog().stream(&stream).is_none() {

@@ -228,17 +228,15 @@ impl Serving {
     ) -> Result<RecordBatch, String> {
         let view = wanted.view;
         let mut columns: Vec<ArrayRef> = request.rows.columns().to_vec();
-        for (number, lookup) in view.lookups.iter().enumerate() {
-            let group = self.catalog.group(lookup.group);
-            for (place, &aggregate) in lookup.aggregates.iter().enumerate() {
-                let kind = group.core.kind_of(&group.core.aggregates[aggregate]);
+        for (number, rows) in found.iter().enumerate() {
+            for (place, ty) in view.types_of(number).iter().enumerate() {
                 let at = wanted.aggregates[number].iter().position(|&wanted| wanted == place);
                 let value = |row: &FoundRow| match at.map(|at| &row.found[at].value) {
                     Some(Ok(value)) => value.clone(),
                     _ => Value::Null,
                 };
-                let values: Vec<Value> = found[number].iter().map(value).collect();
-                columns.push(array_of(&kind, &values));
+                let values: Vec<Value> = rows.iter().map(value).collect();
+                columns.push(array_of(ty, &values));
             }
         }
         let schema = match request.is_lookup() {
@@ -359,7 +357,8 @@ fn key_answers(
         }
         let names: Vec<&str> = lookup.keys.iter().map(|&c| columns[c].name.as_str()).collect();
         let found = &found[number][row];
-        let answer = KeyAnswer { source: found.source, fresh_us: found.fresh_us };
+        let Some(source) = found.source else { continue };
+        let answer = KeyAnswer { source, fresh_us: found.fresh_us };
         let held = answers.entry(names.join(",")).or_insert(answer);
         held.source = held.source.max(answer.source);
         held.fresh_us = match (held.fresh_us, answer.fresh_us) {

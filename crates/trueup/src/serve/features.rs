@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, SLACK_US, stored};
 use arrow::array::{Array, ArrayRef};
 use std::sync::Arc;
 use trueup_core::{Event, Instant, Key, Micros, Stored, Value, read};
-use trueup_sql::decode::print::Timestamp;
+use trueup_sql::decode::print::{Reason, Timestamp};
 use trueup_sql::{GroupDef, Lookup, View, id_at, value_at};
 use trueup_store::{Meta, Read};
 
@@ -72,7 +72,8 @@ pub(super) struct Lens<'a> {
 pub(super) struct FoundRow {
     /// One for each wanted aggregate, in that order.
     pub(super) found: Vec<Found>,
-    pub(super) source: Source,
+    /// Where the key's state came from; `None` for a key that is not given.
+    pub(super) source: Option<Source>,
     /// Wall-clock microseconds since 1970, as of which the key's state was whole.
     pub(super) fresh_us: Option<i64>,
     /// What the store knew of the group when it was read.
@@ -88,7 +89,8 @@ impl Lens<'_> {
     ) -> Vec<FoundRow> {
         let own = self.own_events(asks);
         let answer = |(row, ask): (usize, &KeyAsk)| match ask {
-            KeyAsk::OutOfView | KeyAsk::NotGiven => self.row(Ok(Value::Null), false),
+            KeyAsk::OutOfView => self.row(Ok(Value::Null), false),
+            KeyAsk::NotGiven => FoundRow { source: None, ..self.row(Ok(Value::Null), false) },
             KeyAsk::NoKey => self.evaluate(row, &[], Stored::default(), None, i64::MIN),
             KeyAsk::Key(key) => {
                 let own = match own.as_ref().map(|own| &own[row]) {
@@ -140,7 +142,7 @@ impl Lens<'_> {
         let found = Found { value, empty: false, stale };
         FoundRow {
             found: vec![found; self.wanted.len()],
-            source: Source::Request,
+            source: Some(Source::Request),
             fresh_us: None,
             meta: None,
         }
@@ -149,7 +151,7 @@ impl Lens<'_> {
     fn stored(&self, row: usize, key: &Key, own: Option<&Event>, read: &Read) -> FoundRow {
         let group = self.catalog.group(self.lookup.group);
         let unknown = |why: String| FoundRow {
-            source: Source::Store,
+            source: Some(Source::Store),
             fresh_us: read.meta.fresh_us,
             meta: Some(Arc::clone(&read.meta)),
             ..self.row(Err(why), false)
@@ -166,7 +168,7 @@ impl Lens<'_> {
         let stale = fresh_us < self.stale_before_us;
         found.found.iter_mut().for_each(|found| found.stale = stale);
         let meta = Some(Arc::clone(&read.meta));
-        FoundRow { source: Source::Store, fresh_us: Some(fresh_us), meta, ..found }
+        FoundRow { source: Some(Source::Store), fresh_us: Some(fresh_us), meta, ..found }
     }
 
     /// Whether what the row's frames hold may have gone by its age: on a store whose values expire,
@@ -200,12 +202,12 @@ impl Lens<'_> {
             Err(damage) => self.row(Err(format!("the stored state is damaged: {damage}")), false),
             Ok(answers) => {
                 let found = answers.into_iter().map(|answer| Found {
-                    value: answer.value.map_err(|unknown| unknown.to_string()),
+                    value: answer.value.map_err(|unknown| Reason(unknown).to_string()),
                     empty: answer.empty,
                     stale: false,
                 });
                 let found = found.collect();
-                FoundRow { found, source: Source::Request, fresh_us: None, meta: None }
+                FoundRow { found, source: Some(Source::Request), fresh_us: None, meta: None }
             }
         }
     }

@@ -22,7 +22,7 @@
 //! - Orders are any for exact groups, and for the others those that keep each partition's.
 //! - Sketches estimate, and the oracle is exact. [`SKETCHED`] names the cases that it leaves out.
 //!
-//! `TRUEUP_CASE=name cargo test --release -p trueup --test cases` runs one case.
+//! `TRUEUP_CASE=name` in the environment runs one case.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod ask;

@@ -78,13 +78,13 @@ impl<'a> History<'a> {
         let request = decode(self.case, asked);
         let mut columns: Vec<ArrayRef> = request.rows.columns().to_vec();
         let mut features = Vec::new();
-        for lookup in &view.lookups {
+        for (number, lookup) in view.lookups.iter().enumerate() {
             let group = self.case.catalog.group(lookup.group);
-            for &aggregate in &lookup.aggregates {
+            for (&aggregate, ty) in lookup.aggregates.iter().zip(view.types_of(number)) {
                 let aggregate = &group.core.aggregates[aggregate];
                 let feature = self.feature(view, lookup, group, aggregate, &request);
                 let value = feature.value.clone().unwrap_or(Value::Null);
-                columns.push(array_of(&group.core.kind_of(aggregate), [&value]));
+                columns.push(array_of(&ty, [&value]));
                 features.push(feature);
             }
         }
@@ -92,17 +92,19 @@ impl<'a> History<'a> {
         let fields: Vec<Field> = view.row_schema.fields().iter().map(nullable).collect();
         let wide = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
         let is_row = request.mode == Mode::Rows;
-        let in_view = !is_row
-            || view.filter.as_ref().is_none_or(|f| {
-                value_of(f, &request.rows, 0).is_ok_and(|value| value == Value::Bool(true))
-            });
+        // Without a value, WHERE does not say whether the row is in the view.
+        let in_view = match view.filter.as_ref().filter(|_| is_row) {
+            None => Some(true),
+            Some(f) => value_of(f, &request.rows, 0).ok().map(|value| value == Value::Bool(true)),
+        };
         let column = |output: &Output| {
             let (values, failed) = output.expr.evaluate_each(&wide);
             let used: Vec<&Feature> = output.features.iter().map(|&f| &features[f]).collect();
             let unknown = used.iter().any(|f| f.value.is_err()) || !failed.is_empty();
             let lacks_row = lacks(view, output, &request);
             let status = match () {
-                () if !in_view => "NOT_IN_VIEW",
+                () if in_view == Some(false) => "NOT_IN_VIEW",
+                () if in_view.is_none() => "UNKNOWN",
                 () if lacks_row => "NULL_VALUE",
                 () if unknown => "UNKNOWN",
                 () if !used.is_empty() && used.iter().all(|f| f.empty) => "NOT_FOUND",

@@ -35,10 +35,14 @@ fn without(column: &str) -> String {
     json!({ "rows": [row] }).to_string()
 }
 
-fn cases() -> Vec<Case> {
-    const F: &str = "/v1/features/risk";
-    const E: &str = "/v1/events/payments";
-    let s = |text: &str| text.to_string();
+const F: &str = "/v1/features/risk";
+const E: &str = "/v1/events/payments";
+
+fn s(text: &str) -> String {
+    text.to_string()
+}
+
+fn of_features() -> Vec<Case> {
     vec![
         ("POST", F, JSON, s(""), 400, "body", "rows"),
         ("POST", F, JSON, s("{\"rows\": ["), 400, "body, line 1", "remedy"),
@@ -52,8 +56,8 @@ fn cases() -> Vec<Case> {
         ("POST", F, JSON, s("{\"rows\": [1]}"), 422, "rows[0]", "object"),
         ("POST", F, JSON, format!("{{\"rows\": [{}]}}", nested(100_000)), 422, "rows[0]", "object"),
         ("POST", F, JSON, nested(100_000), 400, "body", "remedy"),
-        ("POST", F, JSON, rows(1_001), 413, "", "1000"),
-        ("POST", F, JSON, rows(10_000), 413, "", "1000"),
+        ("POST", F, JSON, rows(1_001), 413, "body, rows", "1000"),
+        ("POST", F, JSON, rows(10_000), 413, "body, rows", "1000"),
         ("POST", F, JSON, with("card", json!("x")), 422, "rows[0].card", "BIGINT"),
         ("POST", F, JSON, with("card", json!(1.5)), 422, "rows[0].card", "BIGINT"),
         ("POST", F, JSON, with("card", json!({ "a": 1 })), 422, "rows[0].card", "object"),
@@ -76,13 +80,32 @@ fn cases() -> Vec<Case> {
         ("POST", F, JSON, s("{\"keys\": [{\"card\": \"x\"}]}"), 422, "keys[0].card", "BIGINT"),
         ("POST", F, JSON, s("{\"keys\": [{\"card\": 1}], \"at\": \"x\"}"), 422, "at", "2026"),
         ("POST", F, JSON, s("{\"rows\": [], \"columns\": [\"x\"]}"), 422, "columns", "amount"),
+        (
+            "POST",
+            F,
+            JSON,
+            s("{\"rows\": [], \"columns\": [\"id\", \"id\"]}"),
+            400,
+            "columns",
+            "twice",
+        ),
+        ("POST", "/v1/features/risk?x=1", JSON, s("{}"), 400, "query", "x=1"),
+        ("POST", "/v1/features/%ff", JSON, s("{}"), 400, "path", "UTF-8"),
+        ("POST", "/v1/events/%ff", JSON, s("{}"), 400, "path", "UTF-8"),
+        ("GET", "/v1/events/%ff", None, s(""), 400, "path", "UTF-8"),
         ("POST", F, Some("text/plain"), s("{}"), 415, "headers", "application/json"),
         ("POST", F, Some("application/x-ndjson"), s("{}"), 415, "headers", "application/json"),
         ("POST", "/v1/features/nothing", JSON, s("{}"), 404, "path", "risk"),
         ("POST", "/v1/features/%00", JSON, s("{}"), 404, "path", "risk"),
         ("GET", F, None, s(""), 405, "method", "POST"),
         ("DELETE", F, None, s(""), 405, "method", "POST"),
+    ]
+}
+
+fn of_other_routes() -> Vec<Case> {
+    vec![
         ("POST", E, JSON, s(""), 400, "body", "events"),
+        ("POST", E, Some("application/x-ndjson"), "1\n".repeat(50_001), 413, "events", "50000"),
         ("POST", E, JSON, s("{\"events\": 1}"), 400, "body", "events"),
         ("POST", E, JSON, s("{\"events\": []"), 400, "body", "events"),
         ("POST", E, JSON, s("{\"event\": []}"), 400, "body", "events"),
@@ -110,7 +133,9 @@ fn cases() -> Vec<Case> {
 async fn bad_input_gets_a_problem_with_the_place_and_the_remedy() {
     let server = Server::start(options(SQL)).await;
     server.push("payments", json!([payment(1, 60, "1.00")])).await;
-    for (method, path, media, body, status, place, part) in cases() {
+    for (method, path, media, body, status, place, part) in
+        of_features().into_iter().chain(of_other_routes())
+    {
         let shown: String = body.chars().take(80).collect();
         let reply = server.send(method, path, media, body).await;
         let text = String::from_utf8_lossy(&reply.body).into_owned();
@@ -144,6 +169,14 @@ async fn a_giant_body_is_refused_before_it_is_read() {
         let mut reply = [0; 12];
         stream.read_exact(&mut reply).unwrap();
         assert_eq!(&reply, b"HTTP/1.1 413", "{path}");
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            rest.extend(byte);
+        }
+        let rest = String::from_utf8(rest).unwrap();
+        assert!(rest.contains(r#""at":"body""#), "{path}: {rest}");
     }
     server.stop().await;
 }

@@ -6,6 +6,7 @@ mod bounds;
 #[cfg(feature = "kafka")]
 mod broker;
 mod child;
+mod commands;
 mod contract;
 mod demo;
 mod kill;

@@ -116,8 +116,8 @@ fn plain(row: &Value, columns: [&str; 2]) -> Option<(i64, i64, BTreeMap<u32, u64
 /// A topic's payments, by partition, in order.
 pub(crate) fn whole_log(settings: KafkaSettings) -> BTreeMap<u32, Vec<(u64, i64)>> {
     let mut source = KafkaSource::open(settings).unwrap();
-    let (mut log, mut left): (BTreeMap<u32, Vec<(u64, i64)>>, BTreeMap<u32, u64>) =
-        Default::default();
+    let mut log: BTreeMap<u32, Vec<(u64, i64)>> = BTreeMap::new();
+    let mut left: BTreeMap<u32, u64> = BTreeMap::new();
     for info in source.roster().unwrap() {
         log.insert(info.partition, Vec::new());
         left.insert(info.partition, info.end);
