@@ -30,3 +30,7 @@ demo *FLAGS:
 # Fuzz a target for some seconds
 fuzz TARGET SECONDS="600":
     fuzz/run {{TARGET}} {{SECONDS}}
+
+# Faults on real servers, so many in each test: kills, failovers, flushes, moves
+chaos ROUNDS="40":
+    TRUEUP_CHAOS_ROUNDS={{ROUNDS}} cargo nextest run {{all}} -E 'test(/^pipeline::/)'

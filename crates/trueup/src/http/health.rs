@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trueup_sql::decode::print::Timestamp;
+use trueup_store::{At, Detail, Read};
 
 /// Whether the parts of the process work.
 #[derive(Debug, Default)]
@@ -65,9 +66,8 @@ async fn parts(app: &App) -> Vec<Part> {
     });
     parts.extend(workers);
     let now = app.serving.clock.now().0;
-    let streams = app.pusher.progress.iter().zip(app.catalog().streams());
-    parts.extend(streams.map(|(progress, stream)| {
-        let fresh_us = progress.applied().fresh_us;
+    let fresh = freshness(app).await;
+    parts.extend(fresh.into_iter().zip(app.catalog().streams()).map(|(fresh_us, stream)| {
         let behind = fresh_us < now.saturating_sub(app.serving.max_staleness_us);
         Part {
             name: format!("freshness of {}", stream.stream.name),
@@ -76,6 +76,27 @@ async fn parts(app: &App) -> Vec<Part> {
         }
     }));
     parts
+}
+
+/// By stream, as of when the state has everything; 0 where nobody says. A process that applies
+/// nothing itself asks the store, in one bucket of each group.
+async fn freshness(app: &App) -> Vec<i64> {
+    if !app.health.workers.is_empty() {
+        return app.pusher.progress.iter().map(|progress| progress.applied().fresh_us).collect();
+    }
+    let mut fresh = Vec::with_capacity(app.catalog().streams().len());
+    for stream in 0..app.catalog().streams().len() {
+        let spaces = app.catalog().spaces(stream);
+        let ats: Vec<At<'_>> = spaces.into_iter().map(|space| At { space, key: b"" }).collect();
+        let reads = app.serving.store.read(&ats, Detail::Summary).await;
+        let least = |reads: Vec<Read>| reads.iter().map(|read| read.meta.fresh_us).min().flatten();
+        // A stream that feeds no group has nothing to be behind with.
+        fresh.push(match ats.is_empty() {
+            true => i64::MAX,
+            false => reads.ok().and_then(least).unwrap_or(0),
+        });
+    }
+    fresh
 }
 
 /// How far each stream is: what `trueup status` shows.

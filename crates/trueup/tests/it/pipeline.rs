@@ -7,6 +7,8 @@
 use crate::broker::{Broker, SINGLY, fresh};
 use crate::pay::{self, CARDS, MERCHANTS};
 use crate::watch::{Watcher, whole_log};
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -230,6 +232,10 @@ async fn events_of_a_broker_are_served_from_redis_by_another_process() {
     let mut pipeline = Pipeline::start(&redis.url(), 1);
     pipeline.push(1_000).await;
     pipeline.assert_whole().await;
+    // A server that applies nothing itself is ready when the state is fresh.
+    let ready = pipeline.client.request(Method::GET, "/readyz?verbose", None, Bytes::new());
+    let ready = ready.await.unwrap();
+    assert_eq!(ready.status, StatusCode::OK, "{}", String::from_utf8_lossy(&ready.body));
     // A server that starts later knows everything too.
     let (server, base_url) = server(pipeline.folder.path());
     let client = ClientOptions { base_url, ..ClientOptions::default() };
