@@ -63,7 +63,7 @@ async fn append(
 /// Gives each key a base of so many bytes.
 async fn fill(store: &RedisStore, stands: &Stands, space: Space, keys: &[[u8; 8]], bytes: usize) {
     append(store, stands, space, keys, &RECORD).await;
-    let base: Vec<u8> = (0..bytes).map(|nth| (nth * 131 >> 3) as u8).collect();
+    let base: Vec<u8> = (0..bytes).map(|nth| ((nth * 131) >> 3) as u8).collect();
     for key in keys {
         let at = At { space, key };
         let reads = store.get(&[at]).await.expect("it answers");
