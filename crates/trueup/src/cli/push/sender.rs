@@ -222,3 +222,67 @@ fn fitting(rows: &[Vec<u8>], limit: usize) -> usize {
 fn again(reply: &Reply) -> bool {
     matches!(reply.status.as_u16(), 408 | 429 | 503)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_call_takes_what_fits_and_never_nothing() {
+        let rows = vec![vec![b'x'; 9]; 5];
+        assert_eq!(fitting(&rows, 30), 3);
+        assert_eq!(fitting(&rows, 1), 1);
+        assert_eq!(fitting(&rows, 1_000), 5);
+    }
+
+    /// Whole calls sent again and again filled the log with repeats, and never came to an end.
+    #[test]
+    fn a_server_that_dies_under_large_calls_gets_smaller_ones() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        // Takes calls of at most 256 KiB; at more it hangs up, as one that is killed does.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut text = Vec::new();
+                let mut part = vec![0; 64 << 10];
+                let length = loop {
+                    let count = stream.read(&mut part).unwrap_or(0);
+                    text.extend_from_slice(&part[..count]);
+                    let head = String::from_utf8_lossy(&text).to_lowercase();
+                    let Some((_, rest)) = head.split_once("content-length: ") else { continue };
+                    let Some((length, _)) = rest.split_once("\r\n") else { continue };
+                    break length.parse::<usize>().unwrap();
+                };
+                if length > 256 << 10 {
+                    continue;
+                }
+                let whole = |text: &[u8]| {
+                    let head = text.windows(4).position(|end| end == b"\r\n\r\n");
+                    head.is_some_and(|head| text.len() >= head + 4 + length)
+                };
+                while !whole(&text) {
+                    let count = stream.read(&mut part).unwrap();
+                    text.extend_from_slice(&part[..count]);
+                }
+                let body = r#"{"accepted":1,"dead_letters":[]}"#;
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+                let reply = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(reply.as_bytes()).unwrap();
+            }
+        });
+        let options = crate::client::ClientOptions { base_url, ..Default::default() };
+        let client = Client::new(&options).unwrap();
+        let mut sender = Sender::new(client, "s", Duration::from_secs(20)).unwrap();
+        let rows = vec![vec![b'x'; 1_000]; 1_000];
+        let (mut sent, mut largest) = (0, 0);
+        let told = sender.send(&rows, |call, _| {
+            sent += call.len();
+            largest = largest.max(call.len());
+        });
+        assert!(told.is_ok(), "{told:?}");
+        assert!(sent == 1_000 && largest <= 262, "{sent} rows, {largest} in the largest call");
+    }
+}
