@@ -3,11 +3,13 @@
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::http::{App, Health, Metrics, router};
-use crate::ingest::source::{LogSource, Source, SourceError};
+use crate::ingest::source::{
+    LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source, SourceError,
+};
 use crate::ingest::{
     Bell, IngestError, NewBeginning, Progress, Pusher, Sink, Worker, WorkerOptions,
 };
-use crate::place::{Place, RedisPlace, SourcePlace, Sources, by_stream};
+use crate::place::{Place, RedisPlace, RedisStreamPlace, SourcePlace, Sources, by_stream};
 use crate::serve::Serving;
 use axum::Router;
 use std::fmt;
@@ -281,6 +283,9 @@ fn source(
 ) -> Result<Box<dyn Source>, SourceError> {
     match place {
         Some(SourcePlace::Kafka(place)) => kafka::source(place),
+        Some(SourcePlace::RedisStream(place)) => {
+            Ok(Box::new(RedisStreamSource::open(redis_stream(place)?)?))
+        }
         _ => Ok(Box::new(LogSource::open(Arc::clone(log), stream, Arc::clone(wake))?)),
     }
 }
@@ -289,8 +294,22 @@ fn source(
 fn sink(place: Option<&SourcePlace>, log: Option<&Arc<Log>>) -> Result<Sink, IngestError> {
     match place {
         Some(SourcePlace::Kafka(place)) => Ok(kafka::sink(place)?),
+        Some(SourcePlace::RedisStream(place)) => {
+            let producer = RedisStreamProducer::open(redis_stream(place)?)?;
+            Ok(Sink::RedisStream(Box::new(producer)))
+        }
         _ => Ok(log.map_or(Sink::Elsewhere, |log| Sink::Log(Arc::clone(log)))),
     }
+}
+
+fn redis_stream(place: &RedisStreamPlace) -> Result<RedisStreamSettings, SourceError> {
+    let settings = RedisStreamSettings::parse(&place.url).map_err(|detail| SourceError {
+        source: place.public_url(),
+        detail,
+        retry: false,
+        remedy: "Mend the setting `source`.",
+    })?;
+    Ok(settings.or_password(place.password.as_deref()))
 }
 
 #[cfg(feature = "kafka")]

@@ -32,12 +32,16 @@ pub struct RedisPlace {
 }
 
 impl RedisPlace {
-    /// The URL without user and password.
     fn public_url(&self) -> String {
-        let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
-        let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
-        format!("{scheme}://{server}")
+        public(&self.url)
     }
+}
+
+/// A URL without user and password.
+fn public(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
+    format!("{scheme}://{server}")
 }
 
 /// Without secrets.
@@ -75,6 +79,8 @@ pub enum SourcePlace {
     File(PathBuf),
     /// A topic of Kafka.
     Kafka(KafkaPlace),
+    /// Streams of Redis.
+    RedisStream(RedisStreamPlace),
 }
 
 /// Which stream each source is of, by number.
@@ -125,11 +131,38 @@ impl fmt::Debug for KafkaPlace {
     }
 }
 
+/// Streams of a Redis server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisStreamPlace {
+    /// `redis-stream://HOST:PORT/STREAM?partitions=N`.
+    pub url: String,
+    /// The password, where the URL has none.
+    pub password: Option<String>,
+}
+
+impl RedisStreamPlace {
+    /// The URL without user and password.
+    pub fn public_url(&self) -> String {
+        public(&self.url)
+    }
+}
+
+/// Without secrets.
+impl fmt::Debug for RedisStreamPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStreamPlace")
+            .field("url", &self.public_url())
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .finish()
+    }
+}
+
 impl fmt::Display for SourcePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourcePlace::File(path) => write!(f, "file:{}", path.display()),
             SourcePlace::Kafka(kafka) => f.write_str(&kafka.url),
+            SourcePlace::RedisStream(streams) => f.write_str(&streams.public_url()),
         }
     }
 }

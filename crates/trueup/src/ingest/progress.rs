@@ -71,8 +71,8 @@ impl Progress {
     pub fn applied(&self) -> Applied {
         let partitions = self.applied.borrow();
         Applied {
-            records: partitions.values().map(|applied| applied.records).sum(),
-            end: partitions.values().map(|applied| applied.end).sum(),
+            records: sum(&partitions, |applied| applied.records),
+            end: sum(&partitions, |applied| applied.end),
             fresh_us: partitions.values().map(|applied| applied.fresh_us).min().unwrap_or(0),
         }
     }
@@ -99,6 +99,11 @@ impl Progress {
         // The sender lives in self, so waiting ends only with the condition.
         let _ = watching.wait_for(there).await;
     }
+}
+
+/// Offsets of some logs are made of times, and many of those exceed a number.
+fn sum(partitions: &BTreeMap<u32, Applied>, of: impl Fn(&Applied) -> u64) -> u64 {
+    partitions.values().map(of).fold(0, u64::saturating_add)
 }
 
 /// A bell between those who write a stream's log and its worker. Rung while nobody waits, it is

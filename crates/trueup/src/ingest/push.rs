@@ -1,5 +1,5 @@
 //! Push: events from callers into the stream's log, acknowledged when the log has them: a local one
-//! on disk, a broker's at all replicas in sync.
+//! on disk, a broker's at all replicas in sync, one in Redis at its server.
 //!
 //! What cannot be an event is told to the caller and filed as a dead letter; the rest of the call
 //! goes on. Sending the same events again is harmless: their ids tell.
@@ -7,11 +7,10 @@
 use super::admit;
 use super::progress::{Bell, Counts, Progress};
 #[cfg(feature = "kafka")]
-use super::source::{KafkaProducer, ProduceError};
-use super::source::{SourceError, SourceRecord};
+use super::source::KafkaProducer;
+use super::source::{ProduceError, RedisStreamProducer, SourceError, SourceRecord};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
-#[cfg(feature = "kafka")]
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +54,8 @@ pub enum Sink {
     /// A topic of Kafka.
     #[cfg(feature = "kafka")]
     Kafka(KafkaProducer),
+    /// Streams of Redis.
+    RedisStream(Box<RedisStreamProducer>),
     /// Another process has it.
     Elsewhere,
 }
@@ -80,6 +81,15 @@ pub enum PushError {
 impl From<StoreError> for PushError {
     fn from(error: StoreError) -> PushError {
         PushError::Store(error)
+    }
+}
+
+impl From<ProduceError> for PushError {
+    fn from(error: ProduceError) -> PushError {
+        match error {
+            ProduceError::Refused(error) => PushError::Source(error),
+            busy @ ProduceError::Busy { .. } => PushError::Busy(busy.to_string()),
+        }
     }
 }
 
@@ -188,6 +198,10 @@ impl Pusher {
             }
             #[cfg(feature = "kafka")]
             Sink::Kafka(producer) => produce(producer, &kept, rows).await?,
+            Sink::RedisStream(producer) => {
+                let keyed = kept.iter().map(|(index, key)| (key.as_bytes(), rows[*index]));
+                ends(producer.send(&keyed.collect::<Vec<_>>()).await?)
+            }
             Sink::Elsewhere => return Err(PushError::Elsewhere { stream: name.clone() }),
         };
         if let Some(filing) = filing {
@@ -258,21 +272,26 @@ async fn produce(
         let (sender, receiver) = oneshot::channel();
         // A caller that has gone away need not be told.
         let sent = Box::new(move |placed| drop(sender.send(placed)));
-        producer.send(key.as_bytes(), rows[*index], sent).map_err(|error| match error {
-            ProduceError::Refused(error) => PushError::Source(error),
-            busy => PushError::Busy(busy.to_string()),
-        })?;
+        producer.send(key.as_bytes(), rows[*index], sent)?;
         sending.push(receiver);
     }
-    let mut places: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut placed = Vec::with_capacity(sending.len());
     for receiver in sending {
         let gone = || StoreError::Unavailable { detail: "the producer has ended".into() };
-        let placed = receiver.await.map_err(|_| PushError::Store(gone()))?;
-        let (partition, offset) = placed.map_err(PushError::Source)?;
-        let records = places.entry(partition).or_default();
-        *records = (*records).max(offset + 1);
+        let sent = receiver.await.map_err(|_| PushError::Store(gone()))?;
+        placed.push(sent.map_err(PushError::Source)?);
     }
-    Ok(places.into_iter().collect())
+    Ok(ends(placed))
+}
+
+/// By partition, the records up to the last of these places.
+fn ends(placed: Vec<(u32, u64)>) -> Vec<(u32, u64)> {
+    let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
+    for (partition, offset) in placed {
+        let end = ends.entry(partition).or_default();
+        *end = (*end).max(offset + 1);
+    }
+    ends.into_iter().collect()
 }
 
 fn tell(sender: oneshot::Sender<Result<u64, StoreError>>) -> Done {

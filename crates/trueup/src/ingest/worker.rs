@@ -246,7 +246,9 @@ impl Work {
         let catalog = Arc::clone(&self.options.catalog);
         let part = &catalog.streams()[self.options.stream];
         let store = Arc::clone(&self.options.store);
-        let (number, roster) = (self.source.number(), self.source.roster()?);
+        // A log that was made anew is noticed by a look at it.
+        let roster = self.source.roster()?;
+        let number = self.source.number();
         let mut look = self.runtime.block_on(store.look(&self.spaces))?;
         let gaps = standing::gaps(part, number, &roster, &look);
         for (group, why) in &gaps {

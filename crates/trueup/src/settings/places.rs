@@ -2,7 +2,7 @@
 
 use super::raw::{Origin, Raw, Said};
 use super::{SettingsError, value};
-use crate::place::{KafkaPlace, Place, RedisPlace, SourcePlace, Sources};
+use crate::place::{KafkaPlace, Place, RedisPlace, RedisStreamPlace, SourcePlace, Sources};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -62,41 +62,56 @@ pub(super) fn sources(raw: &Raw) -> Result<Sources, SettingsError> {
     let Some((origin, said)) = raw.find(|layer| layer.source.as_ref()) else {
         return Ok(Sources::new());
     };
-    let properties = raw.kafka()?;
-    let base = raw.base(&origin);
+    let beside = Beside {
+        base: raw.base(&origin),
+        properties: raw.kafka()?,
+        password: raw.source_password()?,
+    };
     let wrong = |reason: String| value("source", origin.to_string(), reason);
     let split = |said: &String| match said.split_once('=') {
         Some((stream, url)) if !stream.contains(':') => {
-            Ok((Some(stream.to_string()), source(url, base, &properties).map_err(wrong)?))
+            Ok((Some(stream.to_string()), source(url, &beside).map_err(wrong)?))
         }
-        _ => Ok((None, source(said, base, &properties).map_err(wrong)?)),
+        _ => Ok((None, source(said, &beside).map_err(wrong)?)),
     };
     match said {
         Said::One(said) => Ok(vec![split(said)?]),
         Said::Many(all) => all.iter().map(split).collect(),
         Said::ByStream(all) => {
             let one = |(stream, url): (&String, &String)| {
-                Ok((Some(stream.clone()), source(url, base, &properties).map_err(wrong)?))
+                Ok((Some(stream.clone()), source(url, &beside).map_err(wrong)?))
             };
             all.iter().map(one).collect()
         }
     }
 }
 
-fn source(
-    url: &str,
-    base: &Path,
-    properties: &BTreeMap<String, String>,
-) -> Result<SourcePlace, String> {
+/// What belongs to the URLs of sources.
+struct Beside<'a> {
+    /// The folder that paths start from.
+    base: &'a Path,
+    /// Kafka's.
+    properties: BTreeMap<String, String>,
+    /// That of Redis.
+    password: Option<String>,
+}
+
+fn source(url: &str, beside: &Beside<'_>) -> Result<SourcePlace, String> {
+    let Beside { base, properties, password } = beside;
+    let written = url.to_owned();
     match url.split_once(':') {
         Some(("file", path)) if !path.is_empty() => Ok(SourcePlace::File(base.join(path))),
         Some(("kafka", _)) => {
-            let (url, properties) = (url.to_string(), properties.clone());
-            Ok(SourcePlace::Kafka(KafkaPlace { url, properties }))
+            let properties = properties.clone();
+            Ok(SourcePlace::Kafka(KafkaPlace { url: written, properties }))
+        }
+        Some(("redis-stream", _)) => {
+            let password = password.clone();
+            Ok(SourcePlace::RedisStream(RedisStreamPlace { url: written, password }))
         }
         _ => Err(format!(
-            "{url:?} is no source; write kafka://HOST:PORT/TOPIC, or file:PATH for `trueup ingest`; \
-             HTTP push needs none"
+            "{url:?} is no source; write kafka://HOST:PORT/TOPIC?group=NAME, \
+             redis-stream://HOST:PORT/STREAM, or file:PATH for `trueup ingest`; HTTP push needs none"
         )),
     }
 }

@@ -25,6 +25,8 @@ pub struct Layer {
     pub data: Option<String>,
     /// Where events come from.
     pub source: Option<Said>,
+    /// A file whose first line is the password of the Redis that has the source's streams.
+    pub source_password_file: Option<String>,
     /// librdkafka's properties; those that end in `_file` name files with the value.
     pub kafka: Option<BTreeMap<String, String>>,
     /// `ADDRESS:PORT`.
@@ -94,6 +96,8 @@ pub(super) struct Raw {
     token: Option<String>,
     /// The password of Redis, from a variable.
     store_password: Option<String>,
+    /// The same for the source.
+    source_password: Option<String>,
 }
 
 impl Raw {
@@ -126,7 +130,8 @@ impl Raw {
         ];
         let token = variable("TRUEUP_TOKEN");
         let store_password = variable("TRUEUP_STORE_PASSWORD");
-        Ok(Raw { environment: name, layers, token, store_password })
+        let source_password = variable("TRUEUP_SOURCE_PASSWORD");
+        Ok(Raw { environment: name, layers, token, store_password, source_password })
     }
 
     /// The strongest layer's word for a setting, and where it was said.
@@ -156,12 +161,29 @@ impl Raw {
         }
     }
 
-    /// The password of Redis.
+    /// The password of the store in Redis.
     pub(super) fn store_password(&self) -> Result<Option<String>, SettingsError> {
-        match (&self.store_password, self.find(|layer| layer.store_password_file.as_ref())) {
+        let file = self.find(|layer| layer.store_password_file.as_ref());
+        self.password("store_password_file", self.store_password.as_ref(), file)
+    }
+
+    /// The password of the Redis that has the source's streams.
+    pub(super) fn source_password(&self) -> Result<Option<String>, SettingsError> {
+        let file = self.find(|layer| layer.source_password_file.as_ref());
+        self.password("source_password_file", self.source_password.as_ref(), file)
+    }
+
+    /// A variable goes before a file.
+    fn password(
+        &self,
+        setting: &'static str,
+        variable: Option<&String>,
+        file: Option<(Origin, &String)>,
+    ) -> Result<Option<String>, SettingsError> {
+        match (variable, file) {
             (Some(password), _) => Ok(Some(password.clone())),
             (None, Some((origin, file))) => {
-                first_line("store_password_file", &self.base(&origin).join(file)).map(Some)
+                first_line(setting, &self.base(&origin).join(file)).map(Some)
             }
             (None, None) => Ok(None),
         }
@@ -252,6 +274,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         store_ca_file: variable("TRUEUP_STORE_CA_FILE"),
         data: variable("TRUEUP_DATA"),
         source: variable("TRUEUP_SOURCE").map(Said::One),
+        source_password_file: variable("TRUEUP_SOURCE_PASSWORD_FILE"),
         kafka: variable("TRUEUP_KAFKA").map(|said| properties(&said)).transpose()?,
         listen: variable("TRUEUP_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),

@@ -14,10 +14,14 @@
 #[cfg(feature = "kafka")]
 mod kafka;
 mod log;
+mod produce;
+mod redis_stream;
 
 #[cfg(feature = "kafka")]
-pub use kafka::{KafkaProducer, KafkaSettings, KafkaSource, ProduceError, Sent};
+pub use kafka::{KafkaProducer, KafkaSettings, KafkaSource, Sent};
 pub use log::LogSource;
+pub use produce::ProduceError;
+pub use redis_stream::{RedisStreamProducer, RedisStreamSettings, RedisStreamSource};
 
 use std::fmt;
 use std::time::Duration;

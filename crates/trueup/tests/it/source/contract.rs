@@ -31,6 +31,12 @@ pub(crate) trait TestLog: Sync {
     /// Appends records and returns when the log has them.
     fn append(&self, partition: u32, payloads: &[Vec<u8>]);
 
+    /// The offset of a partition's record, by its number from 0; for the numbers of records that are
+    /// to come, offsets from the end on.
+    fn place(&self, _partition: u32, number: u64) -> u64 {
+        number
+    }
+
     /// A reader of it; all readers of a log are of one group.
     fn reader(&self) -> Box<dyn Source>;
 
@@ -109,6 +115,11 @@ fn log_of(logs: &dyn Logs, partitions: u32, records: u64) -> (Box<dyn TestLog + 
     (log, (0..partitions).collect())
 }
 
+/// The offsets of a partition's records.
+fn places(log: &dyn TestLog, partition: u32, numbers: std::ops::Range<u64>) -> Vec<u64> {
+    numbers.map(|number| log.place(partition, number)).collect()
+}
+
 /// Polls until the partitions are said, and returns them.
 fn owned(source: &mut dyn Source) -> Vec<u32> {
     let began = Instant::now();
@@ -124,11 +135,13 @@ fn owned(source: &mut dyn Source) -> Vec<u32> {
     panic!("no partitions in {PATIENCE:?}")
 }
 
-/// A reader that is told to begin every partition at an offset.
+/// A reader that is told to begin every partition at a record, or at the log's beginning for 0.
 fn reading(log: &dyn TestLog, partitions: &[u32], from: u64) -> Box<dyn Source> {
     let mut source = log.reader();
     assert_eq!(owned(&mut *source), partitions);
-    let places: Vec<_> = partitions.iter().map(|&partition| (partition, from)).collect();
+    let place = |partition| if from == 0 { 0 } else { log.place(partition, from) };
+    let places: Vec<_> =
+        partitions.iter().map(|&partition| (partition, place(partition))).collect();
     source.seek(&places).unwrap();
     source
 }
@@ -168,20 +181,25 @@ fn all_partitions_are_owned_by_the_only_reader_and_nothing_comes_before_a_seek(l
     }
     source.seek(&[(0, 0)]).unwrap();
     let records = read(&mut *source, 5);
-    assert_eq!(offsets(&records), BTreeMap::from([(0, (0..5).collect())]), "only 0 was sought");
+    assert_eq!(
+        offsets(&records),
+        BTreeMap::from([(0, places(&*log, 0, 0..5))]),
+        "only 0 was sought"
+    );
     assert_eq!(came(&mut *source, 10), []);
 }
 
 fn a_roster_names_every_partition_with_its_first_and_end(logs: &dyn Logs) {
     let (log, partitions) = log_of(logs, 4, 3);
     let mut source = log.reader();
-    let info = |partition| PartitionInfo { partition, first: 0, end: 3 };
+    let info = |partition| PartitionInfo { partition, first: 0, end: log.place(partition, 2) + 1 };
     let expected: Vec<_> = partitions.iter().copied().map(info).collect();
     assert_eq!(source.roster().unwrap(), expected);
     log.append(0, &payloads(0, 3..5));
-    if log.trim(0, 2) {
-        let first = source.roster().unwrap()[0];
-        assert_eq!(first, PartitionInfo { partition: 0, first: 2, end: 5 });
+    let (first, end) = (log.place(0, 2), log.place(0, 4) + 1);
+    if log.trim(0, first) {
+        let trimmed = source.roster().unwrap()[0];
+        assert_eq!(trimmed, PartitionInfo { partition: 0, first, end });
     }
 }
 
@@ -192,14 +210,14 @@ fn records_come_from_the_sought_offset_on_in_order_with_bytes_and_times(logs: &d
     let mut source = reading(&*log, &[0], 37);
     let records = read(&mut *source, 63);
     for (record, number) in records.iter().zip(37..) {
-        assert_eq!((record.partition, record.offset), (0, number));
+        assert_eq!((record.partition, record.offset), (0, log.place(0, number)));
         assert_eq!(record.payload, format!("0/{number}").into_bytes());
         let time = record.time_us;
         let in_between = before - CLOCK_SLACK_US <= time && time <= after + CLOCK_SLACK_US;
         assert!(in_between, "{before} <= {time} <= {after}");
     }
     log.append(0, &payloads(0, 100..101));
-    assert_eq!(read(&mut *source, 1)[0].offset, 100);
+    assert_eq!(read(&mut *source, 1)[0].offset, log.place(0, 100));
 }
 
 fn every_partition_is_read_whole(logs: &dyn Logs) {
@@ -207,7 +225,7 @@ fn every_partition_is_read_whole(logs: &dyn Logs) {
     let mut source = reading(&*log, &partitions, 0);
     let records = read(&mut *source, 2_000 * partitions.len());
     for (partition, offsets) in offsets(&records) {
-        assert!(offsets.iter().copied().eq(0..2_000), "partition {partition}: {offsets:?}");
+        assert_eq!(offsets, places(&*log, partition, 0..2_000), "partition {partition}");
     }
     assert_eq!(came(&mut *source, 10), [], "there are no more");
 }
@@ -227,8 +245,10 @@ fn a_poll_brings_no_more_records_than_asked(logs: &dyn Logs) {
     while next < 50 {
         let records = came(&mut *source, 7);
         assert!(records.len() <= 7, "{} records, not 7", records.len());
-        assert!(records.iter().map(|record| record.offset).eq(next..next + records.len() as u64));
-        next += records.len() as u64;
+        let end = next + records.len() as u64;
+        let came: Vec<u64> = records.iter().map(|record| record.offset).collect();
+        assert_eq!(came, places(&*log, 0, next..end));
+        next = end;
     }
 }
 
@@ -247,7 +267,11 @@ fn a_poll_stops_at_its_bytes_and_one_record_may_exceed_them(logs: &dyn Logs) {
     source.seek(&[(0, 0)]).unwrap();
     let tight = Bounds { records: 20, bytes: 1, wait: PATIENCE };
     let Polled::Records(records) = source.poll(&tight).unwrap() else { panic!("owned") };
-    assert_eq!(offsets(&records)[&0], [0], "one record exceeds, and two are too many");
+    assert_eq!(
+        offsets(&records)[&0],
+        places(&*log, 0, 0..1),
+        "one record exceeds, and two are too many"
+    );
 }
 
 fn a_poll_waits_as_long_as_asked_and_no_longer(logs: &dyn Logs) {
@@ -287,12 +311,13 @@ fn ends_are_those_after_the_call_began(logs: &dyn Logs) {
     let last = partitions[partitions.len() - 1];
     for end in 2..12 {
         log.append(last, &payloads(last, end - 1..end));
-        assert_eq!(source.ends(&[last]).unwrap(), [end]);
+        assert_eq!(source.ends(&[last]).unwrap(), [log.place(last, end - 1) + 1]);
     }
     let mut asked = partitions.clone();
     asked.reverse();
-    let mut expected = vec![1; asked.len()];
-    expected[0] = 11;
+    let records = |&partition: &u32| if partition == last { 11 } else { 1 };
+    let end = |partition: &u32| log.place(*partition, records(partition) - 1) + 1;
+    let expected: Vec<u64> = asked.iter().map(end).collect();
     assert_eq!(source.ends(&asked).unwrap(), expected, "in the order they were asked for");
     assert_eq!(source.ends(&[]).unwrap(), [0; 0]);
 }
@@ -302,10 +327,10 @@ fn a_seek_forgets_what_was_fetched_before_it(logs: &dyn Logs) {
     let mut source = reading(&*log, &[0], 0);
     for (count, place) in [(1, 2_900), (10, 5), (700, 4), (1, 1_500), (2, 0)] {
         read(&mut *source, count);
-        source.seek(&[(0, place)]).unwrap();
+        source.seek(&[(0, log.place(0, place))]).unwrap();
         let records = read(&mut *source, 40);
         let came = offsets(&records).remove(&0).unwrap();
-        assert!(came.iter().copied().eq(place..place + 40), "sought {place}: {came:?}");
+        assert_eq!(came, places(&*log, 0, place..place + 40), "sought {place}");
     }
 }
 
@@ -316,22 +341,22 @@ fn a_seek_of_one_partition_leaves_the_others_where_they_are(logs: &dyn Logs) {
     let (log, partitions) = log_of(logs, 2, 500);
     let mut source = reading(&*log, &partitions, 0);
     let mut seen = offsets(&read(&mut *source, 300));
-    source.seek(&[(0, 100)]).unwrap();
+    source.seek(&[(0, log.place(0, 100))]).unwrap();
     let zero_before = seen.remove(&0).unwrap_or_default();
     let one_before = seen.remove(&1).unwrap_or_default();
     let rest = offsets(&read(&mut *source, 400 + 500 - one_before.len()));
-    assert!(zero_before.iter().copied().eq(0..zero_before.len() as u64));
-    assert!(rest[&0].iter().copied().eq(100..500), "{:?}", rest[&0]);
+    assert_eq!(zero_before, places(&*log, 0, 0..zero_before.len() as u64));
+    assert_eq!(rest[&0], places(&*log, 0, 100..500));
     let one: Vec<u64> =
         one_before.iter().chain(rest.get(&1).into_iter().flatten()).copied().collect();
-    assert!(one.iter().copied().eq(0..500), "partition 1 was not sought again: {one:?}");
+    assert_eq!(one, places(&*log, 1, 0..500), "partition 1 was not sought again");
 }
 
 fn a_place_outside_the_log_is_refused_and_never_moved(logs: &dyn Logs) {
     let (log, _) = log_of(logs, 1, 10);
-    let mut beyond = vec![1_000];
-    if log.trim(0, 5) {
-        beyond.push(2);
+    let mut beyond = vec![log.place(0, 1_000)];
+    if log.trim(0, log.place(0, 5)) {
+        beyond.push(log.place(0, 2));
     }
     let mut source = reading(&*log, &[0], 5);
     read(&mut *source, 5);
@@ -349,21 +374,22 @@ fn a_place_outside_the_log_is_refused_and_never_moved(logs: &dyn Logs) {
         let refused = refused.unwrap_or_else(|| panic!("{place} was not refused"));
         assert!(!refused.retry, "nothing mends this by itself: {refused}");
     }
-    source.seek(&[(0, 6)]).unwrap();
-    assert_eq!(offsets(&read(&mut *source, 4))[&0], [6, 7, 8, 9]);
+    source.seek(&[(0, log.place(0, 6))]).unwrap();
+    assert_eq!(offsets(&read(&mut *source, 4))[&0], places(&*log, 0, 6..10));
 }
 
 fn what_was_applied_moves_no_reader(logs: &dyn Logs) {
     let (log, partitions) = log_of(logs, 2, 20);
-    let places: Vec<_> = partitions.iter().map(|&partition| (partition, 15)).collect();
+    let applied: Vec<_> =
+        partitions.iter().map(|&partition| (partition, log.place(partition, 15))).collect();
     let mut first = reading(&*log, &partitions, 0);
-    first.applied(&places);
+    first.applied(&applied);
     assert_eq!(read(&mut *first, 20 * partitions.len()).len(), 20 * partitions.len());
     drop(first);
     let mut second = reading(&*log, &partitions, 0);
     let records = read(&mut *second, 20 * partitions.len());
-    for offsets in offsets(&records).values() {
-        assert!(offsets.iter().copied().eq(0..20), "{offsets:?}");
+    for (partition, offsets) in offsets(&records) {
+        assert_eq!(offsets, places(&*log, partition, 0..20));
     }
 }
 
@@ -437,10 +463,10 @@ fn the_first_time_is_that_of_the_first_record_left(logs: &dyn Logs) {
         source.seek(&[(0, 0)]).unwrap();
     }
     let second = read(&mut *source, 2)[1].time_us;
-    if log.trim(0, 1) {
+    if log.trim(0, log.place(0, 1)) {
         assert_eq!(source.first_time_us(0).unwrap(), Some(second));
     }
-    if log.trim(0, 2) {
+    if log.trim(0, log.place(0, 2)) {
         assert_eq!(source.first_time_us(0).unwrap(), None);
     }
 }

@@ -4,3 +4,4 @@ mod contract;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod log;
+mod redis_stream;

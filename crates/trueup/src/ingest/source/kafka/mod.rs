@@ -30,7 +30,7 @@ mod group;
 mod producer;
 mod settings;
 
-pub use producer::{KafkaProducer, ProduceError, Sent};
+pub use producer::{KafkaProducer, Sent};
 pub use settings::KafkaSettings;
 
 use super::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};

@@ -8,6 +8,7 @@
 use super::error::failed;
 use super::group::log;
 use super::{KafkaSettings, SourceError};
+use crate::ingest::source::ProduceError;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -48,36 +49,6 @@ const PRODUCER_ALWAYS: &[(&str, &str)] = &[("enable.idempotence", "true"), ("ack
 /// in sync have it, or with the error; after an error the record may still be found in the topic
 /// later. It must neither block nor panic.
 pub type Sent = Box<dyn FnOnce(Result<(u32, u64), SourceError>) + Send + Sync>;
-
-/// Why a record was not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ProduceError {
-    /// More is waiting for the brokers than may.
-    Busy {
-        /// Bytes that wait.
-        queued: usize,
-        /// The bound, in bytes.
-        limit: usize,
-    },
-    /// librdkafka did not take it.
-    Refused(SourceError),
-}
-
-impl fmt::Display for ProduceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ProduceError::Busy { queued, limit } => write!(
-                f,
-                "{queued} bytes wait for Kafka's brokers; the bound is {limit}. Wait a little and \
-                 send again."
-            ),
-            ProduceError::Refused(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ProduceError {}
 
 /// Writes records to one topic.
 pub struct KafkaProducer {

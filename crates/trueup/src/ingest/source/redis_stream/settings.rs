@@ -1,0 +1,279 @@
+//! Where a stream is and how to reach it, as a URL. It may hold a password, so what is shown of it
+//! never does.
+//!
+//! ```text
+//! redis-stream://USER:PASSWORD@HOST:PORT/STREAM?partitions=N&group=NAME&db=NUMBER
+//! ```
+
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use std::fmt;
+
+/// How the URL begins.
+const SCHEME: &str = "redis-stream://";
+
+/// How a URL looks, for messages.
+const FORM: &str = "write redis-stream://HOST:PORT/STREAM?partitions=N";
+
+/// Streams that one log may have: one call asks the server about all of them.
+const MAX_PARTITIONS: u32 = 256;
+
+/// Longest name of a stream or a group, in bytes: parts of keys that are sent with every call.
+const MAX_NAME_BYTES: usize = 200;
+
+/// The group where the URL names none.
+const DEFAULT_GROUP: &str = "trueup";
+
+/// A log of one or more streams, and the server that has them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisStreamSettings {
+    host: String,
+    port: u16,
+    user: Option<String>,
+    password: Option<String>,
+    db: i64,
+    stream: String,
+    group: String,
+    partitions: u32,
+}
+
+impl RedisStreamSettings {
+    /// Reads a URL.
+    ///
+    /// `partitions` is how many streams there are, 1 if it does not say: `STREAM` alone, or
+    /// `STREAM.0`, `STREAM.1` and so on. `group` names the readers that share the streams out,
+    /// `trueup` if it does not say: installations that both read one stream need names of their
+    /// own.
+    ///
+    /// # Errors
+    /// What is wrong and the remedy, in words that hold no secret.
+    pub fn parse(url: &str) -> Result<RedisStreamSettings, String> {
+        let rest = url.strip_prefix(SCHEME).ok_or_else(|| format!("no Redis stream; {FORM}"))?;
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (login, place) = match place.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, place),
+        };
+        let (server, stream) = place.split_once('/').unwrap_or((place, ""));
+        let (host, port) = address(server)?;
+        let (user, password) = match login {
+            None => (None, None),
+            Some(login) => self::login(login)?,
+        };
+        let mut settings = RedisStreamSettings {
+            host,
+            port,
+            user,
+            password,
+            db: 0,
+            stream: name("stream", stream)?,
+            group: DEFAULT_GROUP.to_owned(),
+            partitions: 1,
+        };
+        settings.take(query)?;
+        Ok(settings)
+    }
+
+    /// With a password, unless the URL has one.
+    pub fn or_password(mut self, password: Option<&str>) -> RedisStreamSettings {
+        self.password = self.password.or_else(|| password.map(str::to_owned));
+        self
+    }
+
+    fn take(&mut self, query: &str) -> Result<(), String> {
+        let mut seen = Vec::new();
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (key, said) = parameter.split_once('=').unwrap_or((parameter, ""));
+            if seen.contains(&key) {
+                return Err(format!("{key} is given twice; name one"));
+            }
+            seen.push(key);
+            match key {
+                "partitions" => self.partitions = partitions(said)?,
+                "group" => self.group = name("group", said)?,
+                "db" => {
+                    let number = said.parse::<u16>();
+                    let wrong = |_| format!("{said:?} is no number of a database; write db=0");
+                    self.db = number.map_err(wrong)?.into();
+                }
+                _ => {
+                    return Err(format!(
+                        "{key:?} is no parameter of a Redis stream, which takes partitions=N, \
+                         group=NAME and db=NUMBER"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of the streams, by partition.
+    pub(super) fn streams(&self) -> Vec<String> {
+        match self.partitions {
+            1 => vec![self.stream.clone()],
+            several => (0..several).map(|nth| format!("{}.{nth}", self.stream)).collect(),
+        }
+    }
+
+    /// The key of what is written down about the log. No name has a slash, so no other log's keys
+    /// are these, nor are keys of the store, whose prefix ends otherwise.
+    pub(super) fn record_key(&self) -> String {
+        format!("trueup-log/{}", self.stream)
+    }
+
+    /// The key of those that read it.
+    pub(super) fn readers_key(&self) -> String {
+        format!("trueup-log/{}/{}", self.stream, self.group)
+    }
+
+    /// The keys that say who reads each partition.
+    pub(super) fn lease_keys(&self) -> Vec<String> {
+        let readers = self.readers_key();
+        (0..self.partitions).map(|nth| format!("{readers}/{nth}")).collect()
+    }
+
+    /// A client, which connects later.
+    pub(super) fn client(&self) -> redis::RedisResult<Client> {
+        let mut login = RedisConnectionInfo::default().set_db(self.db);
+        if let Some(user) = &self.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &self.password {
+            login = login.set_password(password);
+        }
+        let address = ConnectionAddr::Tcp(self.host.clone(), self.port);
+        Client::open(address.into_connection_info()?.set_redis_settings(login))
+    }
+}
+
+/// The URL without user and password.
+impl fmt::Display for RedisStreamSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RedisStreamSettings { host, port, stream, group, partitions, .. } = self;
+        let brackets = host.contains(':');
+        let (open, close) = if brackets { ("[", "]") } else { ("", "") };
+        write!(f, "{SCHEME}{open}{host}{close}:{port}/{stream}?partitions={partitions}")?;
+        if group == DEFAULT_GROUP { Ok(()) } else { write!(f, "&group={group}") }
+    }
+}
+
+/// The URL without user and password.
+impl fmt::Debug for RedisStreamSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedisStreamSettings").field(&self.to_string()).finish()
+    }
+}
+
+fn address(server: &str) -> Result<(String, u16), String> {
+    let parts = server.rsplit_once(':').and_then(|(host, port)| {
+        let port = port.parse::<u16>().ok().filter(|&port| port > 0)?;
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let letters = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        let known = |host: &str| !host.is_empty() && host.chars().all(letters);
+        match inner {
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().ok().map(|it| it.to_string()),
+            None => known(host).then(|| host.to_owned()),
+        }
+        .map(|host| (host, port))
+    });
+    parts.ok_or_else(|| format!("{server:?} is no HOST:PORT of a server; {FORM}"))
+}
+
+/// `USER:PASSWORD`, `USER` or `:PASSWORD`, of which each may have `%` and two hex digits.
+fn login(said: &str) -> Result<(Option<String>, Option<String>), String> {
+    let (user, password) = match said.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (said, None),
+    };
+    let user = (!user.is_empty()).then(|| plain(user)).transpose()?;
+    Ok((user, password.map(plain).transpose()?))
+}
+
+fn plain(said: &str) -> Result<String, String> {
+    const WRONG: &str = "user and password of a URL: write % as %25, and after other % two hex \
+                         digits of a letter in UTF-8";
+    let mut bytes = Vec::with_capacity(said.len());
+    let mut rest = said.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2).ok_or(WRONG)?;
+        let digits = std::str::from_utf8(digits).map_err(|_| WRONG)?;
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| WRONG)?);
+        rest = after;
+    }
+    String::from_utf8(bytes).map_err(|_| WRONG.to_owned())
+}
+
+fn name(what: &str, said: &str) -> Result<String, String> {
+    if said.is_empty() {
+        return Err(format!("no {what}; {FORM}"));
+    }
+    let letters = |c: char| c.is_ascii_graphic() && !"/%#?{}".contains(c);
+    if said.len() <= MAX_NAME_BYTES && said.chars().all(letters) {
+        return Ok(said.to_owned());
+    }
+    Err(format!(
+        "{said:?} is no name of a {what}: give 1 to {MAX_NAME_BYTES} printable characters without \
+         spaces, /, %, #, ?, {{ and }}"
+    ))
+}
+
+fn partitions(said: &str) -> Result<u32, String> {
+    let known = said.parse().ok().filter(|number| (1..=MAX_PARTITIONS).contains(number));
+    known.ok_or_else(|| format!("{said:?} is no number of partitions; write 1 to {MAX_PARTITIONS}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_a_server_streams_and_a_group() {
+        let settings = RedisStreamSettings::parse("redis-stream://r.example:6379/pay").unwrap();
+        assert_eq!(settings.streams(), ["pay"]);
+        assert_eq!(settings.to_string(), "redis-stream://r.example:6379/pay?partitions=1");
+        let url = "redis-stream://[::1]:7/pay:v1?partitions=3&group=b";
+        let settings = RedisStreamSettings::parse(url).unwrap();
+        assert_eq!(settings.streams(), ["pay:v1.0", "pay:v1.1", "pay:v1.2"]);
+        assert_eq!(settings.to_string(), url);
+        assert_eq!(settings.lease_keys()[2], "trueup-log/pay:v1/b/2");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_named_with_the_remedy() {
+        for (url, says) in [
+            ("redis://a:1/s", "no Redis stream; write redis-stream://"),
+            ("redis-stream://a/s", "\"a\" is no HOST:PORT"),
+            ("redis-stream://a:0/s", "\"a:0\" is no HOST:PORT"),
+            ("redis-stream://[a]:1/s", "\"[a]:1\" is no HOST:PORT"),
+            ("redis-stream://a:1", "no stream; write"),
+            ("redis-stream://a:1/s/t", "\"s/t\" is no name of a stream"),
+            ("redis-stream://a:1/s{t}", "\"s{t}\" is no name of a stream"),
+            ("redis-stream://a:1/s?partitions=0", "write 1 to 256"),
+            ("redis-stream://a:1/s?partitions=257", "write 1 to 256"),
+            ("redis-stream://a:1/s?group=a b", "\"a b\" is no name of a group"),
+            ("redis-stream://a:1/s?db=x", "\"x\" is no number of a database"),
+            ("redis-stream://a:1/s?db=1&db=2", "db is given twice"),
+            ("redis-stream://a:1/s?from=0", "\"from\" is no parameter"),
+            ("redis-stream://a%2:b@a:1/s", "write % as %25"),
+        ] {
+            let error = RedisStreamSettings::parse(url).unwrap_err();
+            assert!(error.contains(says), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_taken_from_the_url_or_beside_it_and_never_shown() {
+        let url = "redis-stream://me:hunter%40two@a:1/s";
+        let settings = RedisStreamSettings::parse(url).unwrap().or_password(Some("other"));
+        assert_eq!(settings.user.as_deref(), Some("me"));
+        assert_eq!(settings.password.as_deref(), Some("hunter@two"));
+        let said = format!("{settings} {settings:?}");
+        assert!(!said.contains("hunter") && !said.contains("me"), "{said}");
+        let settings = RedisStreamSettings::parse("redis-stream://a:1/s").unwrap();
+        assert_eq!(settings.or_password(Some("other")).password.as_deref(), Some("other"));
+    }
+}
