@@ -111,7 +111,8 @@ fn source(url: &str, beside: &Beside<'_>) -> Result<SourcePlace, String> {
         }
         _ => Err(format!(
             "{url:?} is no source; write kafka://HOST:PORT/TOPIC?group=NAME, \
-             redis-stream://HOST:PORT/STREAM, or file:PATH for `trueup ingest`; HTTP push needs none"
+             redis-stream://HOST:PORT/STREAM, or file:PATH for `trueup ingest`; HTTP push needs \
+             none"
         )),
     }
 }
