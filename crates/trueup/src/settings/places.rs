@@ -22,7 +22,8 @@ pub(super) fn store(raw: &Raw) -> Result<Place, SettingsError> {
     let Some((origin, said)) = raw.find(|layer| layer.store.as_ref()) else {
         if production {
             let reason = "production does not start without an online store that is named; write \
-                          store = \"redis://HOST:PORT\" or \"embedded:PATH\" under [env.production]";
+                          store = \"redis://HOST:PORT\" or \"embedded:PATH\" under \
+                          [env.production]";
             return Err(value("store", "nowhere".into(), reason.into()));
         }
         return Ok(Place::Embedded(DEFAULT_DATA.into()));
@@ -111,7 +112,8 @@ fn source(url: &str, beside: &Beside<'_>) -> Result<SourcePlace, String> {
         }
         _ => Err(format!(
             "{url:?} is no source; write kafka://HOST:PORT/TOPIC?group=NAME, \
-             redis-stream://HOST:PORT/STREAM, or file:PATH for `trueup ingest`; HTTP push needs none"
+             redis-stream://HOST:PORT/STREAM, or file:PATH for `trueup ingest`; HTTP push needs \
+             none"
         )),
     }
 }

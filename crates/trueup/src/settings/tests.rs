@@ -1,6 +1,7 @@
 //! Settings as people write them, and what is said of those that cannot be.
 
 use super::*;
+use crate::place::SourcePlace;
 
 /// Settings of a file's text, variables and flags.
 fn load(
@@ -75,4 +76,16 @@ fn what_is_not_understood_is_named_with_its_place() {
     refused("definitions = 'a.sql'\n[env.dev]\n", "prod", "there are: dev");
     refused("", "dev", "--definitions");
     refused("definitions = 'a.sql'\nmax_staleness = '5'", "dev", "500ms");
+}
+
+#[test]
+fn streams_of_redis_are_a_source_and_their_password_is_not_shown() {
+    let text = "definitions = 'a.sql'\nsource = 'redis-stream://me@a:1/pay?partitions=2'";
+    let password = [("TRUEUP_SOURCE_PASSWORD", "hunter2")];
+    let settings = load(text, &password, None, Layer::default()).unwrap();
+    let (None, SourcePlace::RedisStream(place)) = &settings.sources[0] else { panic!("not one") };
+    assert_eq!(place.url, "redis-stream://me@a:1/pay?partitions=2");
+    assert_eq!(place.password.as_deref(), Some("hunter2"));
+    let said = format!("{settings:?} {}", settings.sources[0].1);
+    assert!(!said.contains("hunter2") && !said.contains("me@"), "{said}");
 }

@@ -24,8 +24,8 @@ impl fmt::Display for ProduceError {
         match self {
             ProduceError::Busy { queued, limit } => write!(
                 f,
-                "{queued} bytes wait for the log's servers; the bound is {limit}. Wait a little and \
-                 send again."
+                "{queued} bytes wait for the log's servers; the bound is {limit}. Wait a little \
+                 and send again."
             ),
             ProduceError::Refused(error) => error.fmt(f),
         }

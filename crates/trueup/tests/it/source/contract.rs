@@ -31,8 +31,8 @@ pub(crate) trait TestLog: Sync {
     /// Appends records and returns when the log has them.
     fn append(&self, partition: u32, payloads: &[Vec<u8>]);
 
-    /// The offset of a partition's record, by its number from 0; for the numbers of records that are
-    /// to come, offsets from the end on.
+    /// The offset of a partition's record, by its number from 0; for the numbers of records to
+    /// come, offsets from the end on.
     fn place(&self, _partition: u32, number: u64) -> u64 {
         number
     }

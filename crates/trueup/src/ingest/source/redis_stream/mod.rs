@@ -3,7 +3,7 @@
 //! ```text
 //!   lease ─▶ Owned ─▶ seek: look, find the entry before ─▶ read after it ─▶ records …
 //!     ▲                                  ▲                    │      │
-//!     └── each second                    └── begin again ◀────┘      └─▶ nothing: wait (XREAD BLOCK)
+//!     └── each second                    └── begin again ◀────┘      └─▶ nothing: XREAD BLOCK
 //!                                            the entry before is gone
 //! ```
 //!
