@@ -112,7 +112,7 @@ fn print(bench: &Bench<'_>, took: &[Vec<f64>]) {
     let counts = bench.compacted.store.counts();
     let appended = BATCH * 2 * BATCHES * ROUNDS;
     println!(
-        "with compaction: {appended} records, {} checkpoint calls, a compaction every {:.0} records",
+        "with compaction: {appended} records, {} checkpoint calls, one swap for {:.0} records",
         counts.checkpoints,
         appended as f64 / bench.compactions as f64
     );

@@ -18,11 +18,11 @@
 //! ```
 //!
 //! **The life of a record.** `APPEND` puts it behind its value (`append.rs`), in order with the
-//! others of its bucket on one connection (`exchange.rs`); those of one value in a batch go together
-//! (`gather.rs`). When all of a batch are acknowledged, a script writes the checkpoint into every
-//! bucket, if that still stands where the appends were acknowledged (`checkpoint.rs`). A reader gets
-//! value, summary and stand in one `MGET` (`read.rs`). Later a compaction folds it and a script
-//! swaps the new base in, if the bytes are still those that were folded (`swap.rs`).
+//! others of its bucket on one connection (`exchange.rs`); those of one value in a batch go
+//! together (`gather.rs`). When all of a batch are acknowledged, a script writes the checkpoint
+//! into every bucket, if that still stands where the appends were acknowledged (`checkpoint.rs`).
+//! A reader gets value, summary and stand in one `MGET` (`read.rs`). Later a compaction folds it
+//! and a script swaps the new base in, if the bytes are still those that were folded (`swap.rs`).
 //!
 //! **The rules that make it hold**, each in force here but *fold*, which is the compactor's:
 //!
