@@ -263,7 +263,11 @@ impl Work {
         if !gaps.is_empty() {
             look = self.runtime.block_on(store.look(&self.spaces))?;
         }
-        let since_us = self.complete_since(&roster)?;
+        // Asked of the log only where there is a marker to set: not on every way back.
+        let since_us = match look.metas.iter().any(|meta| meta.complete_since_us.is_none()) {
+            true => self.complete_since(&roster)?,
+            false => i64::MIN,
+        };
         Ok(Standing::begin(part, number, &roster, look, since_us))
     }
 

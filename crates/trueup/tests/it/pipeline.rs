@@ -379,7 +379,7 @@ async fn a_redis_whose_append_only_file_was_cut_is_caught_up() {
     for _ in 0..rounds() {
         pipeline.push(BETWEEN).await;
         redis.kill();
-        let file = newest_aof(redis.folder());
+        let file = redis.newest_aof();
         let whole = std::fs::read(&file).unwrap();
         let cut = dice.below(whole.len().min(200_000) as u64) as usize;
         std::fs::write(&file, &whole[..whole.len() - cut]).unwrap();
@@ -387,17 +387,6 @@ async fn a_redis_whose_append_only_file_was_cut_is_caught_up() {
         pipeline.push(BETWEEN).await;
         pipeline.assert_whole().await;
     }
-}
-
-fn newest_aof(folder: &Path) -> std::path::PathBuf {
-    let inner = folder.join("appendonlydir");
-    let within = if inner.is_dir() { inner } else { folder.to_owned() };
-    let files = std::fs::read_dir(within).unwrap().map(|entry| entry.unwrap().path());
-    let is_aof = |path: &std::path::PathBuf| {
-        let name = path.file_name().unwrap().to_string_lossy();
-        name.contains(".incr.aof") || name == "appendonly.aof"
-    };
-    files.filter(is_aof).max().unwrap()
 }
 
 /// Row 37: partitions change hands all the time, without anybody dying.

@@ -99,6 +99,22 @@ impl RedisServer {
         &self.folder
     }
 
+    /// The append-only file that it writes to now, of any version.
+    ///
+    /// # Panics
+    /// When it keeps none.
+    pub fn newest_aof(&self) -> PathBuf {
+        let inner = self.folder.join("appendonlydir");
+        let within = if inner.is_dir() { inner } else { self.folder.clone() };
+        let files = fs::read_dir(within).expect("the folder is there");
+        let aofs = files.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let name = path.file_name()?.to_str()?.to_owned();
+            (name.contains(".incr.aof") || name == "appendonly.aof").then_some((name, path))
+        });
+        aofs.max().expect("an append-only file").1
+    }
+
     /// The URL of a store on it.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)

@@ -110,7 +110,7 @@ fn an_append_only_file_cut_at_any_byte_never_leaves_a_checkpoint_without_its_app
         write(&store, &under, "a", &format!("<{nth}>"), Some(nth)).expect("it appends");
     }
     server.kill();
-    let file = newest_aof(server.folder());
+    let file = server.newest_aof();
     let whole = fs::read(&file).expect("the file is there");
     let cuts = (1..=4000).step_by(401);
     for cut in cuts.filter(|cut| *cut < whole.len()) {
@@ -123,18 +123,6 @@ fn an_append_only_file_cut_at_any_byte_never_leaves_a_checkpoint_without_its_app
         assert!(held.matches('<').count() as u64 >= offset, "cut {cut}: {held} at {offset}");
         println!("cut {cut}: checkpoint {offset}, {} records", held.matches('<').count());
     }
-}
-
-fn newest_aof(folder: &std::path::Path) -> std::path::PathBuf {
-    let inner = folder.join("appendonlydir");
-    let within = if inner.is_dir() { inner } else { folder.to_owned() };
-    let files = fs::read_dir(within).expect("the folder is there");
-    let aofs = files.filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let name = path.file_name()?.to_str()?.to_owned();
-        (name.contains(".incr.aof") || name == "appendonly.aof").then_some((name, path))
-    });
-    aofs.max().expect("an append-only file").1
 }
 
 /// The harm: reads pile up behind a server that hangs, each longer than a payment can wait.
