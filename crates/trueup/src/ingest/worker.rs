@@ -391,6 +391,8 @@ impl Work {
     fn own(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
         // Others may have gone on since, or the store may be another.
         *standing = self.begin_again()?;
+        let (stream, partitions) = (&self.part().stream.name, &self.owned);
+        tracing::info!(stream, ?partitions, "these partitions are read here");
         self.hear(standing)?;
         self.write(standing, &Prepared::default(), true)
     }

@@ -5,11 +5,16 @@ mod bad_input;
 mod bounds;
 #[cfg(feature = "kafka")]
 mod broker;
+#[cfg(feature = "kafka")]
+mod chaos;
 mod child;
 mod commands;
 mod contract;
 mod demo;
+#[cfg(feature = "kafka")]
+mod failover;
 mod kill;
+mod outage;
 mod parity;
 mod pay;
 #[cfg(feature = "kafka")]
