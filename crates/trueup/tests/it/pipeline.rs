@@ -25,7 +25,7 @@ use trueup_store::testing::servers::{Cluster, RedisServer, Sentinels, Setup};
 const ROUNDS: usize = 4;
 
 /// Payments that are pushed between two faults.
-const BETWEEN: i64 = 400;
+pub(crate) const BETWEEN: i64 = 400;
 
 /// Payments of one call.
 const CALL: i64 = 100;
@@ -37,13 +37,13 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(90);
 /// Partitions of the topic.
 const PARTITIONS: u32 = 4;
 
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     let said = std::env::var("TRUEUP_CHAOS_ROUNDS").ok();
     said.map_or(ROUNDS, |said| said.parse().expect("TRUEUP_CHAOS_ROUNDS is a number"))
 }
 
 /// A process of the command, killed when it is dropped.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     fn kill(&mut self) {
@@ -53,7 +53,7 @@ impl Running {
     }
 
     /// Sends a signal such as `-STOP`.
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap();
         assert!(kill.success());
     }
@@ -65,14 +65,13 @@ impl Drop for Running {
     }
 }
 
-/// A broker, settings, and what runs on them.
-struct Pipeline {
-    broker: Broker,
-    topic: String,
+/// Settings and what runs on them, with a broker where the tests are of Kafka.
+pub(crate) struct Pipeline {
+    kafka: Option<(Broker, String)>,
     base_url: String,
     watcher: Option<Watcher>,
     folder: TempDir,
-    workers: Vec<Running>,
+    pub(crate) workers: Vec<Running>,
     server: Running,
     client: Client,
     /// Payments that were pushed.
@@ -96,16 +95,22 @@ impl Pipeline {
         let broker = Broker::start();
         let (topic, group) = (fresh("payments"), fresh("group"));
         tokio::task::block_in_place(|| broker.make_topic(&topic, partitions));
-        let folder = tempfile::tempdir().unwrap();
-        let settings = format!(
-            "definitions = 'pay.sql'\nstore = '{store}'\nlisten = '127.0.0.1:0'\n\
-             source = 'kafka://{}/{topic}?group={group}'\nmax_staleness = '{max_staleness}'\n\
-             [kafka]\n'{}' = '{}'\n'session.timeout.ms' = '6000'\n\
-             'heartbeat.interval.ms' = '200'\n'fetch.wait.max.ms' = '5'\n",
+        let lines = format!(
+            "store = '{store}'\nsource = 'kafka://{}/{topic}?group={group}'\n\
+             max_staleness = '{max_staleness}'\n[kafka]\n'{}' = '{}'\n\
+             'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n\
+             'fetch.wait.max.ms' = '5'\n",
             broker.address(),
             SINGLY.0,
             SINGLY.1,
         );
+        Pipeline { kafka: Some((broker, topic)), ..Pipeline::on(&lines, workers) }
+    }
+
+    /// Workers and a server on a store and a source, which these lines of settings name.
+    pub(crate) fn on(lines: &str, workers: usize) -> Pipeline {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!("definitions = 'pay.sql'\nlisten = '127.0.0.1:0'\n{lines}");
         std::fs::write(folder.path().join("trueup.toml"), settings).unwrap();
         std::fs::write(folder.path().join("pay.sql"), include_str!("pay.sql")).unwrap();
         let workers = (0..workers).map(|number| worker(folder.path(), number)).collect();
@@ -113,12 +118,12 @@ impl Pipeline {
         let timeout = Duration::from_secs(30);
         let client = ClientOptions { base_url: base_url.clone(), timeout, ..Default::default() };
         let client = Client::new(&client).unwrap();
-        let (watcher, pushed) = (None, 0);
-        Pipeline { broker, topic, base_url, watcher, folder, workers, server, client, pushed }
+        let (kafka, watcher, pushed) = (None, None, 0);
+        Pipeline { kafka, base_url, watcher, folder, workers, server, client, pushed }
     }
 
     /// Pushes payments until so many more are acknowledged by the broker.
-    async fn push(&mut self, more: i64) {
+    pub(crate) async fn push(&mut self, more: i64) {
         let end = self.pushed + more;
         while self.pushed < end {
             let next = (self.pushed + CALL).min(end);
@@ -129,20 +134,20 @@ impl Pipeline {
     }
 
     /// Waits until everybody is at work: a worker does not start on a store that it cannot reach.
-    async fn begin(&mut self) {
+    pub(crate) async fn begin(&mut self) {
         self.push(BETWEEN).await;
         self.assert_whole().await;
     }
 
     /// Kills a worker and starts another in its place.
-    fn replace(&mut self, number: usize) {
+    pub(crate) fn replace(&mut self, number: usize) {
         self.workers[number].kill();
         self.workers[number] = worker(self.folder.path(), number);
     }
 
     /// Waits until everything that was pushed is vouched for in every key's answer, and compares
     /// every key with a plain count.
-    async fn assert_whole(&mut self) {
+    pub(crate) async fn assert_whole(&mut self) {
         let pushed_at = now_us();
         let until = Instant::now() + WHOLE_WITHIN;
         while !self.is_vouched_for(pushed_at).await {
@@ -156,7 +161,8 @@ impl Pipeline {
     /// Ends the reader and holds what it saw against the log.
     async fn assert_reader_saw_no_hole(&mut self) {
         let seen = self.watcher.take().expect("there is a reader").stop().await;
-        let settings = self.broker.settings(&self.topic, &fresh("reader"));
+        let (broker, topic) = self.kafka.as_ref().expect("the log is Kafka's");
+        let settings = broker.settings(topic, &fresh("reader"));
         let log = tokio::task::block_in_place(|| whole_log(settings));
         seen.assert_right(&log);
     }
