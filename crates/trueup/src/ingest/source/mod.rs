@@ -16,6 +16,7 @@ mod kafka;
 mod log;
 mod produce;
 mod redis_stream;
+mod url;
 
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaProducer, KafkaSettings, KafkaSource, Sent};
