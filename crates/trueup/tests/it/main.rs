@@ -10,10 +10,14 @@ mod commands;
 mod contract;
 mod demo;
 mod kill;
+#[cfg(feature = "nats")]
+mod nats_server;
 mod parity;
 mod pay;
 #[cfg(feature = "kafka")]
 mod pipeline;
+#[cfg(all(feature = "kafka", feature = "nats"))]
+mod pipeline_nats;
 mod repeats;
 mod serving;
 mod source;
