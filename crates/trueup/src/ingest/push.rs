@@ -156,6 +156,12 @@ impl Pusher {
         }
     }
 
+    /// Whether offsets of a stream's log count its records. Those of Redis are made of times: how
+    /// many records lie between two of them is not known without counting.
+    pub fn counts_records(&self, stream: usize) -> bool {
+        !matches!(self.sinks[stream], Sink::RedisStream(_))
+    }
+
     /// How many records a stream's log has, as far as this process knows.
     pub fn end(&self, stream: usize) -> Option<u64> {
         match &self.sinks[stream] {
