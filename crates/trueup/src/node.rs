@@ -9,7 +9,7 @@ use crate::ingest::source::{
 use crate::ingest::{
     Bell, IngestError, NewBeginning, Progress, Pusher, Sink, Worker, WorkerOptions,
 };
-use crate::place::{Place, RedisPlace, RedisStreamPlace, SourcePlace, Sources, by_stream};
+use crate::place::{LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream};
 use crate::serve::Serving;
 use axum::Router;
 use std::fmt;
@@ -286,6 +286,7 @@ fn source(
         Some(SourcePlace::RedisStream(place)) => {
             Ok(Box::new(RedisStreamSource::open(redis_stream(place)?)?))
         }
+        Some(SourcePlace::Nats(place)) => nats::source(place),
         _ => Ok(Box::new(LogSource::open(Arc::clone(log), stream, Arc::clone(wake))?)),
     }
 }
@@ -298,11 +299,12 @@ fn sink(place: Option<&SourcePlace>, log: Option<&Arc<Log>>) -> Result<Sink, Ing
             let producer = RedisStreamProducer::open(redis_stream(place)?)?;
             Ok(Sink::RedisStream(Box::new(producer)))
         }
+        Some(SourcePlace::Nats(place)) => Ok(nats::sink(place)?),
         _ => Ok(log.map_or(Sink::Elsewhere, |log| Sink::Log(Arc::clone(log)))),
     }
 }
 
-fn redis_stream(place: &RedisStreamPlace) -> Result<RedisStreamSettings, SourceError> {
+fn redis_stream(place: &LogPlace) -> Result<RedisStreamSettings, SourceError> {
     let settings = RedisStreamSettings::parse(&place.url).map_err(|detail| SourceError {
         source: place.public_url(),
         detail,
@@ -356,6 +358,55 @@ mod kafka {
             detail: "this program was built without Kafka".into(),
             retry: false,
             remedy: "Build it with the feature `kafka`.",
+        }
+    }
+}
+
+#[cfg(feature = "nats")]
+mod nats {
+    use crate::ingest::Sink;
+    use crate::ingest::source::{NatsProducer, NatsSettings, NatsSource, Source, SourceError};
+    use crate::place::LogPlace;
+
+    pub(super) fn source(place: &LogPlace) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(NatsSource::open(settings(place)?)?))
+    }
+
+    pub(super) fn sink(place: &LogPlace) -> Result<Sink, SourceError> {
+        Ok(Sink::Nats(Box::new(NatsProducer::open(settings(place)?))))
+    }
+
+    fn settings(place: &LogPlace) -> Result<NatsSettings, SourceError> {
+        let settings = NatsSettings::parse(&place.url).map_err(|detail| SourceError {
+            source: place.public_url(),
+            detail,
+            retry: false,
+            remedy: "Mend the setting `source`.",
+        })?;
+        Ok(settings.or_password(place.password.as_deref()))
+    }
+}
+
+#[cfg(not(feature = "nats"))]
+mod nats {
+    use crate::ingest::Sink;
+    use crate::ingest::source::{Source, SourceError};
+    use crate::place::LogPlace;
+
+    pub(super) fn source(place: &LogPlace) -> Result<Box<dyn Source>, SourceError> {
+        Err(without(place))
+    }
+
+    pub(super) fn sink(place: &LogPlace) -> Result<Sink, SourceError> {
+        Err(without(place))
+    }
+
+    fn without(place: &LogPlace) -> SourceError {
+        SourceError {
+            source: place.public_url(),
+            detail: "this program was built without NATS".into(),
+            retry: false,
+            remedy: "Build it with the feature `nats`.",
         }
     }
 }

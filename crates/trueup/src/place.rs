@@ -80,7 +80,9 @@ pub enum SourcePlace {
     /// A topic of Kafka.
     Kafka(KafkaPlace),
     /// Streams of Redis.
-    RedisStream(RedisStreamPlace),
+    RedisStream(LogPlace),
+    /// Subjects of a stream of NATS JetStream.
+    Nats(LogPlace),
 }
 
 /// Which stream each source is of, by number.
@@ -131,16 +133,17 @@ impl fmt::Debug for KafkaPlace {
     }
 }
 
-/// Streams of a Redis server.
+/// A log whose servers want one secret at most.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RedisStreamPlace {
-    /// `redis-stream://HOST:PORT/STREAM?partitions=N`.
+pub struct LogPlace {
+    /// `redis-stream://HOST:PORT/STREAM?partitions=N` or
+    /// `nats://HOST:PORT,.../SUBJECT?stream=NAME&partitions=N`.
     pub url: String,
     /// The password, where the URL has none.
     pub password: Option<String>,
 }
 
-impl RedisStreamPlace {
+impl LogPlace {
     /// The URL without user and password.
     pub fn public_url(&self) -> String {
         public(&self.url)
@@ -148,9 +151,9 @@ impl RedisStreamPlace {
 }
 
 /// Without secrets.
-impl fmt::Debug for RedisStreamPlace {
+impl fmt::Debug for LogPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStreamPlace")
+        f.debug_struct("LogPlace")
             .field("url", &self.public_url())
             .field("password", &self.password.as_ref().map(|_| "***"))
             .finish()
@@ -162,7 +165,9 @@ impl fmt::Display for SourcePlace {
         match self {
             SourcePlace::File(path) => write!(f, "file:{}", path.display()),
             SourcePlace::Kafka(kafka) => f.write_str(&kafka.url),
-            SourcePlace::RedisStream(streams) => f.write_str(&streams.public_url()),
+            SourcePlace::RedisStream(log) | SourcePlace::Nats(log) => {
+                f.write_str(&log.public_url())
+            }
         }
     }
 }

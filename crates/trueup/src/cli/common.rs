@@ -33,8 +33,9 @@ pub(super) struct SettingsArgs {
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
     /// Where events come from, or STREAM=URL where there are several streams:
-    /// kafka://HOST:PORT/TOPIC?group=NAME, redis-stream://HOST:PORT/STREAM?partitions=N, or
-    /// file:PATH (.parquet, .csv, .jsonl) for `trueup ingest`
+    /// kafka://HOST:PORT/TOPIC?group=NAME, nats://HOST:PORT/SUBJECT?stream=NAME&partitions=N,
+    /// redis-stream://HOST:PORT/STREAM?partitions=N, or file:PATH (.parquet, .csv, .jsonl) for
+    /// `trueup ingest`
     #[arg(long, value_name = "URL")]
     source: Vec<String>,
     /// The address to listen on, or of the server to talk to

@@ -132,10 +132,12 @@ impl Metrics {
             let gauge = |gauge: &IntGaugeVec, value: u64| {
                 gauge.with_label_values(&[stream]).set(i64::try_from(value).unwrap_or(i64::MAX));
             };
-            gauge(&self.applied, applied.records);
-            // A log that cannot be read shows in /readyz; here it has no lag to tell.
-            if let Some(end) = app.pusher.end(number) {
-                gauge(&self.lag, end.saturating_sub(applied.records));
+            if app.pusher.counts_records(number) {
+                gauge(&self.applied, applied.records);
+                // A log that cannot be read shows in /readyz; here it has no lag to tell.
+                if let Some(end) = app.pusher.end(number) {
+                    gauge(&self.lag, end.saturating_sub(applied.records));
+                }
             }
             if applied.fresh_us > 0 {
                 gauge(&self.freshness, now.abs_diff(applied.fresh_us.min(now)));

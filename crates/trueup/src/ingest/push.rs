@@ -1,5 +1,5 @@
 //! Push: events from callers into the stream's log, acknowledged when the log has them: a local one
-//! on disk, a broker's at all replicas in sync, one in Redis at its server.
+//! on disk, a broker's at all replicas in sync, a stream's in NATS, one in Redis at its server.
 //!
 //! What cannot be an event is told to the caller and filed as a dead letter; the rest of the call
 //! goes on. Sending the same events again is harmless: their ids tell.
@@ -8,6 +8,8 @@ use super::admit;
 use super::progress::{Bell, Counts, Progress};
 #[cfg(feature = "kafka")]
 use super::source::KafkaProducer;
+#[cfg(feature = "nats")]
+use super::source::NatsProducer;
 use super::source::{ProduceError, RedisStreamProducer, SourceError, SourceRecord};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
@@ -56,6 +58,9 @@ pub enum Sink {
     Kafka(KafkaProducer),
     /// Streams of Redis.
     RedisStream(Box<RedisStreamProducer>),
+    /// Subjects of a stream of NATS.
+    #[cfg(feature = "nats")]
+    Nats(Box<NatsProducer>),
     /// Another process has it.
     Elsewhere,
 }
@@ -151,6 +156,12 @@ impl Pusher {
         }
     }
 
+    /// Whether offsets of a stream's log count its records. Those of Redis are made of times: how
+    /// many records lie between two of them is not known without counting.
+    pub fn counts_records(&self, stream: usize) -> bool {
+        !matches!(self.sinks[stream], Sink::RedisStream(_))
+    }
+
     /// How many records a stream's log has, as far as this process knows.
     pub fn end(&self, stream: usize) -> Option<u64> {
         match &self.sinks[stream] {
@@ -198,10 +209,9 @@ impl Pusher {
             }
             #[cfg(feature = "kafka")]
             Sink::Kafka(producer) => produce(producer, &kept, rows).await?,
-            Sink::RedisStream(producer) => {
-                let keyed = kept.iter().map(|(index, key)| (key.as_bytes(), rows[*index]));
-                ends(producer.send(&keyed.collect::<Vec<_>>()).await?)
-            }
+            Sink::RedisStream(producer) => ends(producer.send(&keyed(&kept, rows)).await?),
+            #[cfg(feature = "nats")]
+            Sink::Nats(producer) => ends(producer.send(&keyed(&kept, rows)).await?),
             Sink::Elsewhere => return Err(PushError::Elsewhere { stream: name.clone() }),
         };
         if let Some(filing) = filing {
@@ -258,6 +268,11 @@ fn key(id: &Value) -> String {
         Value::Text(text) => text.to_string(),
         other => format!("{other:?}"),
     }
+}
+
+/// Events as a producer takes them: key and bytes.
+fn keyed<'a>(kept: &'a [(usize, String)], rows: &[&'a [u8]]) -> Vec<(&'a [u8], &'a [u8])> {
+    kept.iter().map(|(index, key)| (key.as_bytes(), rows[*index])).collect()
 }
 
 /// Sends events to a topic; by partition, the records up to the last of them.

@@ -2,7 +2,7 @@
 
 use super::raw::{Origin, Raw, Said};
 use super::{SettingsError, value};
-use crate::place::{KafkaPlace, Place, RedisPlace, RedisStreamPlace, SourcePlace, Sources};
+use crate::place::{KafkaPlace, LogPlace, Place, RedisPlace, SourcePlace, Sources};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -93,7 +93,7 @@ struct Beside<'a> {
     base: &'a Path,
     /// Kafka's.
     properties: BTreeMap<String, String>,
-    /// That of Redis.
+    /// That of Redis or NATS.
     password: Option<String>,
 }
 
@@ -108,12 +108,16 @@ fn source(url: &str, beside: &Beside<'_>) -> Result<SourcePlace, String> {
         }
         Some(("redis-stream", _)) => {
             let password = password.clone();
-            Ok(SourcePlace::RedisStream(RedisStreamPlace { url: written, password }))
+            Ok(SourcePlace::RedisStream(LogPlace { url: written, password }))
+        }
+        Some(("nats", _)) => {
+            let password = password.clone();
+            Ok(SourcePlace::Nats(LogPlace { url: written, password }))
         }
         _ => Err(format!(
             "{url:?} is no source; write kafka://HOST:PORT/TOPIC?group=NAME, \
-             redis-stream://HOST:PORT/STREAM, or file:PATH for `trueup ingest`; HTTP push needs \
-             none"
+             nats://HOST:PORT/SUBJECT?stream=NAME, redis-stream://HOST:PORT/STREAM, or file:PATH \
+             for `trueup ingest`; HTTP push needs none"
         )),
     }
 }

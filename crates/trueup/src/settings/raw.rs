@@ -25,7 +25,7 @@ pub struct Layer {
     pub data: Option<String>,
     /// Where events come from.
     pub source: Option<Said>,
-    /// A file whose first line is the password of the Redis that has the source's streams.
+    /// A file whose first line is the password, or the token, of the source's servers.
     pub source_password_file: Option<String>,
     /// librdkafka's properties; those that end in `_file` name files with the value.
     pub kafka: Option<BTreeMap<String, String>>,
@@ -167,7 +167,7 @@ impl Raw {
         self.password("store_password_file", self.store_password.as_ref(), file)
     }
 
-    /// The password of the Redis that has the source's streams.
+    /// The password, or the token, of the source's servers.
     pub(super) fn source_password(&self) -> Result<Option<String>, SettingsError> {
         let file = self.find(|layer| layer.source_password_file.as_ref());
         self.password("source_password_file", self.source_password.as_ref(), file)

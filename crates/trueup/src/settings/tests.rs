@@ -89,3 +89,15 @@ fn streams_of_redis_are_a_source_and_their_password_is_not_shown() {
     let said = format!("{settings:?} {}", settings.sources[0].1);
     assert!(!said.contains("hunter2") && !said.contains("me@"), "{said}");
 }
+
+#[test]
+fn subjects_of_nats_are_a_source_and_their_password_is_not_shown() {
+    let text = "definitions = 'a.sql'\nsource = 'nats://me@a:1,b:2/pay?stream=PAY'";
+    let password = [("TRUEUP_SOURCE_PASSWORD", "hunter2")];
+    let settings = load(text, &password, None, Layer::default()).unwrap();
+    let (None, SourcePlace::Nats(place)) = &settings.sources[0] else { panic!("not one") };
+    assert_eq!(place.password.as_deref(), Some("hunter2"));
+    let said = format!("{settings:?} {}", settings.sources[0].1);
+    assert!(said.contains("nats://a:1,b:2/pay?stream=PAY"), "{said}");
+    assert!(!said.contains("hunter2") && !said.contains("me@"), "{said}");
+}

@@ -247,9 +247,9 @@ fn strike(pipeline: &mut Pipeline, shape: &mut Shape, fault: Fault, dice: &mut D
         Fault::Share => pipeline.hire(),
         Fault::Flush => shape.flush(),
         Fault::SilentBroker => {
-            pipeline.broker.pause();
+            pipeline.broker().pause();
             std::thread::sleep(A_WHILE);
-            pipeline.broker.resume();
+            pipeline.broker().resume();
         }
         of_redis => return shape.strike(of_redis, dice),
     }

@@ -14,11 +14,15 @@ mod demo;
 #[cfg(feature = "kafka")]
 mod failover;
 mod kill;
+#[cfg(feature = "nats")]
+mod nats_server;
 mod outage;
 mod parity;
 mod pay;
 #[cfg(feature = "kafka")]
 mod pipeline;
+#[cfg(all(feature = "kafka", feature = "nats"))]
+mod pipeline_nats;
 mod repeats;
 mod serving;
 mod source;

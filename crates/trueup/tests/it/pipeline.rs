@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use trueup::client::{Client, ClientOptions};
+use trueup::ingest::source::KafkaSettings;
 use trueup_core::testing::Dice;
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::RedisStore;
@@ -28,7 +29,7 @@ use trueup_store::testing::servers::{Cluster, RedisServer, Sentinels, Setup};
 const ROUNDS: usize = 4;
 
 /// Payments that are pushed between two faults.
-const BETWEEN: i64 = 400;
+pub(crate) const BETWEEN: i64 = 400;
 
 /// Payments of one call.
 const CALL: i64 = 100;
@@ -46,7 +47,7 @@ const SHARE_EVERY: Duration = Duration::from_secs(8);
 /// Partitions of the topic.
 const PARTITIONS: u32 = 4;
 
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     let said = std::env::var("TRUEUP_CHAOS_ROUNDS").ok();
     said.map_or(ROUNDS, |said| said.parse().expect("TRUEUP_CHAOS_ROUNDS is a number"))
 }
@@ -74,10 +75,9 @@ impl Drop for Running {
     }
 }
 
-/// A broker, settings, and what runs on them.
+/// Settings and what runs on them, with a broker where the tests are of Kafka.
 pub(crate) struct Pipeline {
-    pub(crate) broker: Broker,
-    topic: String,
+    kafka: Option<(Broker, String)>,
     base_url: String,
     watcher: Option<Watcher>,
     folder: TempDir,
@@ -115,16 +115,22 @@ impl Pipeline {
         let broker = Broker::start();
         let (topic, group) = (fresh("payments"), fresh("group"));
         tokio::task::block_in_place(|| broker.make_topic(&topic, partitions));
-        let folder = tempfile::tempdir().unwrap();
-        let settings = format!(
-            "definitions = 'pay.sql'\nstore = '{store}'\nlisten = '127.0.0.1:0'\n\
-             source = 'kafka://{}/{topic}?group={group}'\nmax_staleness = '{max_staleness}'\n\
-             [kafka]\n'{}' = '{}'\n'session.timeout.ms' = '6000'\n\
-             'heartbeat.interval.ms' = '200'\n'fetch.wait.max.ms' = '25'\n",
+        let lines = format!(
+            "store = '{store}'\nsource = 'kafka://{}/{topic}?group={group}'\n\
+             max_staleness = '{max_staleness}'\n[kafka]\n'{}' = '{}'\n\
+             'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n\
+             'fetch.wait.max.ms' = '25'\n",
             broker.address(),
             SINGLY.0,
             SINGLY.1,
         );
+        Pipeline { kafka: Some((broker, topic)), ..Pipeline::on(&lines, workers) }
+    }
+
+    /// Workers and a server on a store and a source, which these lines of settings name.
+    pub(crate) fn on(lines: &str, workers: usize) -> Pipeline {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!("definitions = 'pay.sql'\nlisten = '127.0.0.1:0'\n{lines}");
         std::fs::write(folder.path().join("trueup.toml"), settings).unwrap();
         std::fs::write(folder.path().join("pay.sql"), include_str!("pay.sql")).unwrap();
         let workers = (0..workers).map(|number| worker(folder.path(), number)).collect();
@@ -132,8 +138,8 @@ impl Pipeline {
         let timeout = Duration::from_secs(30);
         let client = ClientOptions { base_url: base_url.clone(), timeout, ..Default::default() };
         let client = Arc::new(Client::new(&client).unwrap());
-        let (watcher, pushed, sent) = (None, 0, Arc::default());
-        Pipeline { broker, topic, base_url, watcher, folder, workers, server, client, pushed, sent }
+        let (kafka, watcher, pushed, sent) = (None, None, 0, Arc::default());
+        Pipeline { kafka, base_url, watcher, folder, workers, server, client, pushed, sent }
     }
 
     /// Does something while payments are pushed, and returns when all that were sent are
@@ -232,8 +238,19 @@ impl Pipeline {
     /// Ends the reader and holds what it saw against the log.
     pub(crate) async fn assert_reader_saw_no_hole(&mut self) -> String {
         let seen = self.watcher.take().expect("there is a reader").stop().await;
-        let settings = self.broker.settings(&self.topic, &fresh("reader"));
+        let settings = self.reader();
         tokio::task::block_in_place(|| seen.assert_right(&Log::whole(settings)))
+    }
+
+    /// The broker of a pipeline on Kafka.
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.kafka.as_ref().expect("the log is Kafka's").0
+    }
+
+    /// How to read the topic whole, in a group of its own.
+    fn reader(&self) -> KafkaSettings {
+        let (broker, topic) = self.kafka.as_ref().expect("the log is Kafka's");
+        broker.settings(topic, &fresh("reader"))
     }
 
     /// What the processes said, and what the server says now.
@@ -246,9 +263,11 @@ impl Pipeline {
                 story += &format!("\n== {}\n{said}", path.display());
             }
         }
-        let settings = self.broker.settings(&self.topic, &fresh("reader"));
-        let log = tokio::task::block_in_place(|| readable(settings));
-        story += &format!("\n== the log by itself\n{log}");
+        if self.kafka.is_some() {
+            let settings = self.reader();
+            let log = tokio::task::block_in_place(|| readable(settings));
+            story += &format!("\n== the log by itself\n{log}");
+        }
         let body = json!({ "keys": [{ "card": 1 }], "columns": ["n_month"], "explain": true });
         let reply = pay::post(&self.client, "/v1/features/risk", body).await;
         story + &format!("\n== reply\n{:?}", reply.map(|(_, reply)| reply.to_string()))
@@ -528,7 +547,7 @@ async fn a_log_out_of_reach_makes_answers_stale_until_it_is_caught_up() {
     pipeline.begin().await;
     let before = pipeline.answer().await;
     assert_eq!(before["status"], "PRESENT");
-    pipeline.broker.pause();
+    pipeline.broker().pause();
     let until = Instant::now() + WHOLE_WITHIN;
     let meanwhile = loop {
         let answer = pipeline.answer().await;
@@ -539,7 +558,7 @@ async fn a_log_out_of_reach_makes_answers_stale_until_it_is_caught_up() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(meanwhile["features"], before["features"]);
-    pipeline.broker.resume();
+    pipeline.broker().resume();
     pipeline.push(BETWEEN).await;
     pipeline.assert_whole().await;
     assert_eq!(pipeline.answer().await["status"], "PRESENT");

@@ -14,12 +14,17 @@
 #[cfg(feature = "kafka")]
 mod kafka;
 mod log;
+#[cfg(feature = "nats")]
+mod nats;
 mod produce;
 mod redis_stream;
+mod url;
 
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaProducer, KafkaSettings, KafkaSource, Sent};
 pub use log::LogSource;
+#[cfg(feature = "nats")]
+pub use nats::{NatsProducer, NatsSettings, NatsSource};
 pub use produce::ProduceError;
 pub use redis_stream::{RedisStreamProducer, RedisStreamSettings, RedisStreamSource};
 
