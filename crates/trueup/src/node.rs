@@ -13,6 +13,7 @@ use crate::place::{Place, RedisPlace, RedisStreamPlace, SourcePlace, Sources, by
 use crate::serve::Serving;
 use axum::Router;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -125,6 +126,7 @@ impl Node {
                 progress: Arc::clone(&progress[stream]),
                 wake: Arc::clone(&wakes[stream]),
                 policy: options.policy,
+                data: options.place.data().map(Path::to_path_buf),
             };
             let name = &options.catalog.streams()[stream].stream.name;
             let wake = &wakes[stream];

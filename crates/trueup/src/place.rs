@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the state is kept, and with it the logs of events that are pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,17 @@ pub enum Place {
     Embedded(PathBuf),
     /// The state in Redis, shared with other processes.
     Redis(RedisPlace),
+}
+
+impl Place {
+    /// The directory that this process has for itself, if it has one.
+    pub fn data(&self) -> Option<&Path> {
+        match self {
+            Place::Memory => None,
+            Place::Embedded(dir) => Some(dir),
+            Place::Redis(redis) => Some(&redis.data),
+        }
+    }
 }
 
 /// A Redis store.

@@ -122,6 +122,8 @@ impl Metrics {
                 ("id_conflicts", &counts.id_conflicts),
                 ("late", &counts.late),
                 ("keys_cut", &counts.keys_cut),
+                ("panicked", &counts.panicked),
+                ("quarantined", &counts.quarantined),
                 ("rewinds", &counts.rewinds),
             ];
             for (what, count) in all {

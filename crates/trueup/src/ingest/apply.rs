@@ -20,6 +20,14 @@ pub(super) struct Applying {
     pub(super) letters: Vec<DeadLetter>,
 }
 
+impl Applying {
+    /// Puts what a later batch comes to behind this.
+    pub(super) fn join(&mut self, other: Applying) {
+        self.prepared.join(other.prepared);
+        self.letters.extend(other.letters);
+    }
+}
+
 /// Works a batch out. Positions are of the source with this number; `wanted` says for which groups
 /// a position is new.
 pub(super) fn apply(
@@ -30,6 +38,7 @@ pub(super) fn apply(
     wanted: impl Fn(usize, Position) -> bool,
 ) -> Result<Applying, DecodeError> {
     let payloads: Vec<&[u8]> = records.iter().map(|record| &record.payload[..]).collect();
+    crate::fault::poison(&payloads);
     let decoded = part.decoder.json_rows(&payloads)?;
     let mut letters: Vec<DeadLetter> = Vec::new();
     for bad in &decoded.bad {

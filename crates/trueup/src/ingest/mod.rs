@@ -3,6 +3,7 @@
 //! ```text
 //! push, file ─▶ decode, admit ─▶ log (durable: acknowledged) ─▶ worker: records ─▶ store
 //!                  └─▶ dead letters ◀── what the definitions cannot evaluate ─┘
+//!                                  ◀── what panics, or ends the process: quarantine
 //! ```
 //!
 //! The log is the only way in: what the store holds can be made again by reading it. A worker reads
@@ -16,6 +17,7 @@ mod file;
 mod prepare;
 mod progress;
 mod push;
+mod quarantine;
 pub mod source;
 mod standing;
 mod worker;

@@ -39,6 +39,10 @@ pub struct Counts {
     pub late: AtomicU64,
     /// Compactions that made the oldest events of a key go because it reached its bound.
     pub keys_cut: AtomicU64,
+    /// Records that panicked while they were worked out, and became dead letters.
+    pub panicked: AtomicU64,
+    /// Records that were passed over because they had ended the process again and again.
+    pub quarantined: AtomicU64,
     /// Times that the worker had to begin again from the store's checkpoints.
     pub rewinds: AtomicU64,
 }

@@ -15,11 +15,14 @@ use super::apply::{Applying, apply};
 use super::compact::compact;
 use super::prepare::Prepared;
 use super::progress::{Applied, Bell, Counts, Progress};
+use super::quarantine::{self, Quarantine};
 use super::source::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};
 use super::standing::{self, NewBeginning, Standing};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -70,6 +73,8 @@ pub enum IngestError {
     Decode(DecodeError),
     /// The worker's thread could not be started.
     Thread(std::io::Error),
+    /// The worker panicked, and not over one record, which would be a dead letter.
+    Panicked(String),
 }
 
 impl IngestError {
@@ -115,6 +120,11 @@ impl fmt::Display for IngestError {
             ),
             IngestError::Decode(error) => error.fmt(f),
             IngestError::Thread(error) => write!(f, "a thread could not be started: {error}"),
+            IngestError::Panicked(said) => write!(
+                f,
+                "the worker panicked: {said}; start it again, which is safe, and report it if it \
+                 does so again"
+            ),
         }
     }
 }
@@ -140,6 +150,9 @@ pub struct WorkerOptions {
     pub wake: Arc<Bell>,
     /// What to do about a gap.
     pub policy: NewBeginning,
+    /// Where it may write down which records are in hand; nowhere, and what ends the process is
+    /// forgotten with it.
+    pub data: Option<PathBuf>,
 }
 
 /// A running worker.
@@ -164,7 +177,9 @@ impl Worker {
         let wake = Arc::clone(&options.wake);
         let name = format!("ingest {}", options.catalog.streams()[options.stream].stream.name);
         let policy = options.policy;
+        let stream = &options.catalog.streams()[options.stream].stream.name;
         let mut work = Work {
+            quarantine: Quarantine::open(options.data.as_deref(), stream),
             spaces: options.catalog.spaces(options.stream),
             owned: Vec::new(),
             options,
@@ -183,7 +198,13 @@ impl Worker {
             Err(error) if error.mends_itself() => Some(error),
             Err(error) => return Err(error),
         };
-        let run = move || work.run(standing, broken);
+        let run = move || {
+            let ran = catch_unwind(AssertUnwindSafe(|| work.run(standing, broken)));
+            let panicked = |panic: Box<dyn std::any::Any + Send>| {
+                work.end(IngestError::Panicked(quarantine::said(&*panic).to_owned()))
+            };
+            ran.unwrap_or_else(panicked)
+        };
         let thread = std::thread::Builder::new().name(name).spawn(run);
         Ok(Worker { thread: Some(thread.map_err(IngestError::Thread)?), stop, wake })
     }
@@ -203,7 +224,7 @@ impl Worker {
         self.wake.ring();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
-            // A panic was reported by its own thread; nothing was acknowledged for it.
+            // Panics are caught in the thread.
             Some(Err(_)) | None => Ok(()),
         }
     }
@@ -223,6 +244,7 @@ struct Work {
     source: Box<dyn Source>,
     runtime: Handle,
     stop: Arc<AtomicBool>,
+    quarantine: Quarantine,
     /// Of the stream's groups, in their order.
     spaces: Vec<Space>,
     /// The partitions that the source says are read here, whatever became of the reading.
@@ -426,15 +448,17 @@ impl Work {
         records: &[SourceRecord],
     ) -> Result<(), IngestError> {
         let WorkerOptions { catalog, letters, progress, .. } = &self.options;
-        let part = self.part();
+        let part = &catalog.streams()[self.options.stream];
         let behind = |group: usize, position: Position| {
             let place = standing.places.get(&position.partition);
             let nth = part.groups.iter().position(|&fed| fed == group);
             let applied = place.zip(nth).map(|(place, nth)| place.applied[nth]);
             applied.is_some_and(|applied| position.offset > applied)
         };
-        let applying = apply(catalog, part, standing.source, records, behind)?;
-        let Applying { prepared, letters: bad } = applying;
+        let source = standing.source;
+        let worked = |records: &[SourceRecord]| apply(catalog, part, source, records, behind);
+        let worked = self.quarantine.work(source, records, &progress.counts, worked)?;
+        let Applying { prepared, letters: bad } = worked;
         if !bad.is_empty() {
             let new = letters.bury(&part.stream.name, bad)?;
             Counts::add(&progress.counts.dead_letters, new);

@@ -14,6 +14,7 @@ mod parity;
 mod pay;
 #[cfg(feature = "kafka")]
 mod pipeline;
+mod poison;
 mod repeats;
 mod serving;
 mod source;
