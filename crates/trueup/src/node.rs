@@ -2,7 +2,7 @@
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::http::{App, Health, Metrics, router};
+use crate::http::{App, Health, Metrics, operations, router};
 use crate::ingest::source::{
     LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source, SourceError,
 };
@@ -161,6 +161,11 @@ impl Node {
     /// The routes of this node.
     pub fn router(&self) -> Router {
         router(Arc::clone(&self.app))
+    }
+
+    /// The routes of a node that only applies events.
+    pub fn operations(&self) -> Router {
+        operations(Arc::clone(&self.app))
     }
 
     /// Serves a router until `stop` is done, lets requests under way end, and then ends the workers

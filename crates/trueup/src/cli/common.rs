@@ -37,7 +37,7 @@ pub(super) struct SettingsArgs {
     /// file:PATH (.parquet, .csv, .jsonl) for `trueup ingest`
     #[arg(long, value_name = "URL")]
     source: Vec<String>,
-    /// The address to listen on, or of the server to talk to
+    /// The address to listen on, or of the server to talk to; `ingest` listens nowhere without it
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// How far the pipeline may be behind before values are STALE, such as 10s
@@ -63,6 +63,8 @@ impl SettingsArgs {
                 data: self.data.clone(),
                 source: (!self.source.is_empty()).then(|| Said::Many(self.source.clone())),
                 listen: self.listen.clone(),
+                // On the command line it can only mean this process.
+                ingest_listen: self.listen.clone(),
                 max_staleness: self.max_staleness.clone(),
                 token_file: self.token_file.clone(),
                 insecure: self.insecure.then_some(true),

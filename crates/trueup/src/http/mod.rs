@@ -87,18 +87,33 @@ pub const ROUTES: [(&str, &str); 9] = [
     ("GET", "/openapi.json"),
 ];
 
+/// Those of a process that only applies events: how it is, and what it could not use.
+const OPERATIONS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
 /// The routes of the server.
 pub fn router(app: Arc<App>) -> Router {
+    routes(app, |_| true)
+}
+
+/// The routes of a process that only applies events.
+pub fn operations(app: Arc<App>) -> Router {
+    routes(app, |path| OPERATIONS.contains(&path))
+}
+
+fn routes(app: Arc<App>, has: impl Fn(&str) -> bool) -> Router {
     let mut router = Router::new();
     let mut added = Vec::new();
-    for (_, path) in ROUTES {
+    let here: Vec<_> = ROUTES.into_iter().filter(|(_, path)| has(path)).collect();
+    for &(_, path) in &here {
         if !added.contains(&path) {
             added.push(path);
             router = router.route(path, method_router(path).fallback(method_not_allowed));
         }
     }
+    let here: Vec<String> = here.iter().map(|(verb, path)| format!("{verb} {path}")).collect();
+    let here: Arc<str> = here.join(", ").into();
     router
-        .fallback(no_route)
+        .fallback(move |uri: Uri| std::future::ready(no_route(&uri, &here)))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
         .layer(DefaultBodyLimit::disable())
         .with_state(app)
@@ -133,12 +148,11 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     next.run(request).await
 }
 
-async fn no_route(uri: Uri) -> Problem {
-    let routes: Vec<String> = ROUTES.iter().map(|(verb, path)| format!("{verb} {path}")).collect();
+fn no_route(uri: &Uri, routes: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-route", "No such path")
         .detail(format!("there is no {}", uri.path()))
         .at("path")
-        .remedy(format!("the routes are: {}", routes.join(", ")))
+        .remedy(format!("the routes are: {routes}"))
 }
 
 async fn method_not_allowed(request: Request) -> Problem {

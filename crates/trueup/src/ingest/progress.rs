@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -59,13 +59,16 @@ impl Counts {
 #[derive(Debug)]
 pub struct Progress {
     applied: watch::Sender<BTreeMap<u32, Applied>>,
+    /// What ended the worker.
+    ended: OnceLock<String>,
     /// What was met.
     pub counts: Counts,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { applied: watch::Sender::new(BTreeMap::new()), counts: Counts::default() }
+        let applied = watch::Sender::new(BTreeMap::new());
+        Progress { applied, ended: OnceLock::new(), counts: Counts::default() }
     }
 }
 
@@ -89,6 +92,17 @@ impl Progress {
     /// These are the partitions that are read here, and how far they are.
     pub(super) fn advance(&self, partitions: BTreeMap<u32, Applied>) {
         self.applied.send_replace(partitions);
+    }
+
+    /// Why the worker goes on no more, with the remedy; none while it does.
+    pub fn ended(&self) -> Option<String> {
+        self.ended.get().cloned()
+    }
+
+    /// The worker has ended.
+    pub(super) fn end(&self, reason: String) {
+        // It ends once.
+        let _ = self.ended.set(reason);
     }
 
     /// Returns when of each of these partitions so many records are applied; bound it with a

@@ -356,6 +356,7 @@ impl Work {
     fn end(&self, error: IngestError) -> Result<(), IngestError> {
         let stream = &self.part().stream.name;
         tracing::error!(stream, %error, "ingest of this stream has ended");
+        self.options.progress.end(error.to_string());
         Err(error)
     }
 

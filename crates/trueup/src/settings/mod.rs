@@ -12,7 +12,7 @@ pub use raw::{Flags, Layer, Said};
 pub use text::duration;
 
 use crate::place::{Place, Sources};
-use raw::Raw;
+use raw::{Origin, Raw};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub sources: Sources,
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The same of a process that only applies events; it listens nowhere unless told.
+    pub ingest_listen: Option<SocketAddr>,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token of this server's callers.
@@ -56,6 +58,7 @@ impl fmt::Debug for Settings {
             .field("store", &self.store)
             .field("sources", &self.sources)
             .field("listen", &self.listen)
+            .field("ingest_listen", &self.ingest_listen)
             .field("max_staleness", &self.max_staleness)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("insecure", &self.insecure)
@@ -143,13 +146,10 @@ impl Settings {
         )?;
         let store = places::store(&raw)?;
         let sources = places::sources(&raw)?;
-        let listen = match raw.find(|layer| layer.listen.as_ref()) {
-            None => SocketAddr::from(([127, 0, 0, 1], 8080)),
-            Some((place, said)) => said.parse().map_err(|_| {
-                let reason = format!("{said:?} is no address; write it as 127.0.0.1:8080");
-                value("listen", place.to_string(), reason)
-            })?,
-        };
+        let listen = address("listen", raw.find(|layer| layer.listen.as_ref()))?;
+        let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let ingest_listen =
+            address("ingest_listen", raw.find(|layer| layer.ingest_listen.as_ref()))?;
         let max_staleness = match raw.find(|layer| layer.max_staleness.as_ref()) {
             None => DEFAULT_MAX_STALENESS,
             Some((place, said)) => duration(said)
@@ -157,12 +157,15 @@ impl Settings {
         };
         let token = raw.token()?;
         let insecure = raw.find(|layer| layer.insecure.as_ref()).is_some_and(|(_, said)| *said);
-        if !listen.ip().is_loopback() && token.is_none() && !insecure {
-            let reason = format!(
-                "{listen} can be reached from other machines; set TRUEUP_TOKEN or token_file, or \
-                 say insecure = true if everybody there may read and write"
-            );
-            return Err(value("listen", "no token".into(), reason));
+        for (setting, listen) in [("listen", Some(listen)), ("ingest_listen", ingest_listen)] {
+            let Some(open) = listen.filter(|listen| !listen.ip().is_loopback()) else { continue };
+            if token.is_none() && !insecure {
+                let reason = format!(
+                    "{open} can be reached from other machines; set TRUEUP_TOKEN or token_file, or \
+                     say insecure = true if everybody there may read and write"
+                );
+                return Err(value(setting, "no token".into(), reason));
+            }
         }
         let definitions = raw.base(&definitions.0).join(definitions.1);
         Ok(Settings {
@@ -171,11 +174,26 @@ impl Settings {
             store,
             sources,
             listen,
+            ingest_listen,
             max_staleness,
             token,
             insecure,
         })
     }
+}
+
+/// An address that was said, if one was.
+fn address(
+    setting: &'static str,
+    said: Option<(Origin, &String)>,
+) -> Result<Option<SocketAddr>, SettingsError> {
+    let parse = |(place, said): (Origin, &String)| {
+        said.parse().map_err(|_| {
+            let reason = format!("{said:?} is no address; write it as 127.0.0.1:8080");
+            value(setting, place.to_string(), reason)
+        })
+    };
+    said.map(parse).transpose()
 }
 
 fn value(setting: &'static str, place: String, reason: String) -> SettingsError {

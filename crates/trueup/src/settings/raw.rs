@@ -31,6 +31,8 @@ pub struct Layer {
     pub kafka: Option<BTreeMap<String, String>>,
     /// `ADDRESS:PORT`.
     pub listen: Option<String>,
+    /// `ADDRESS:PORT` of a process that only applies events.
+    pub ingest_listen: Option<String>,
     /// A duration such as `10s`.
     pub max_staleness: Option<String>,
     /// A file whose first line is the bearer token.
@@ -277,6 +279,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         source_password_file: variable("TRUEUP_SOURCE_PASSWORD_FILE"),
         kafka: variable("TRUEUP_KAFKA").map(|said| properties(&said)).transpose()?,
         listen: variable("TRUEUP_LISTEN"),
+        ingest_listen: variable("TRUEUP_INGEST_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),
         token_file: variable("TRUEUP_TOKEN_FILE"),
         insecure,
