@@ -37,6 +37,14 @@ pub(super) struct SettingsArgs {
     /// file:PATH (.parquet, .csv, .jsonl) for `trueup ingest`
     #[arg(long, value_name = "URL")]
     source: Vec<String>,
+    /// Where dead letters go beside the local log: kafka://HOST:PORT/TOPIC,
+    /// redis-stream://HOST:PORT/STREAM or file:PATH
+    #[arg(long, value_name = "URL")]
+    dead_letters: Option<String>,
+    /// Go on however many records cannot be used; else a stream stops when half of its last 1,000
+    /// records are bad (setting max_bad_percent)
+    #[arg(long)]
+    accept_bad: bool,
     /// The address to listen on, or of the server to talk to; `ingest` listens nowhere without it
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -62,6 +70,8 @@ impl SettingsArgs {
                 store: self.store.clone(),
                 data: self.data.clone(),
                 source: (!self.source.is_empty()).then(|| Said::Many(self.source.clone())),
+                dead_letters: self.dead_letters.clone(),
+                accept_bad: self.accept_bad.then_some(true),
                 listen: self.listen.clone(),
                 // On the command line it can only mean this process.
                 ingest_listen: self.listen.clone(),

@@ -6,7 +6,8 @@ use crate::ingest::Progress;
 use crate::serve::{Answered, Status};
 use axum::http::StatusCode;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -145,6 +146,7 @@ impl Metrics {
                 ("accepted", &counts.accepted),
                 ("dead_letters", &counts.dead_letters),
                 ("unknown_fields", &counts.unknown_fields),
+                ("unknown_fields_read", &counts.unknown_fields_read),
                 ("records", &counts.records),
                 ("compactions", &counts.compactions),
                 ("duplicates", &counts.duplicates),

@@ -3,6 +3,7 @@
 
 mod auth;
 mod body;
+mod dead_letters;
 mod events;
 mod explain;
 mod features;
@@ -14,6 +15,7 @@ mod replay;
 mod reply;
 mod views;
 
+pub use dead_letters::{listed, replayed};
 pub use events::{MAX_EVENTS, MAX_EVENTS_BYTES};
 pub use features::{MAX_FEATURES_BYTES, MAX_ROWS};
 pub use health::Health;
@@ -75,10 +77,12 @@ impl App {
 }
 
 /// Every route with its method, as OpenAPI spells paths: the router and its tests read this table.
-pub const ROUTES: [(&str, &str); 9] = [
+pub const ROUTES: [(&str, &str); 11] = [
     ("POST", "/v1/features/{view}"),
     ("POST", "/v1/events/{stream}"),
     ("GET", "/v1/events/{stream}"),
+    ("GET", "/v1/dead-letters/{stream}"),
+    ("POST", "/v1/dead-letters/{stream}/replay"),
     ("GET", "/v1/views"),
     ("GET", "/v1/status"),
     ("GET", "/livez"),
@@ -88,7 +92,13 @@ pub const ROUTES: [(&str, &str); 9] = [
 ];
 
 /// Those of a process that only applies events: how it is, and what it could not use.
-const OPERATIONS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+const OPERATIONS: [&str; 5] = [
+    "/v1/dead-letters/{stream}",
+    "/v1/dead-letters/{stream}/replay",
+    "/livez",
+    "/readyz",
+    "/metrics",
+];
 
 /// The routes of the server.
 pub fn router(app: Arc<App>) -> Router {
@@ -123,6 +133,8 @@ fn method_router(path: &str) -> MethodRouter<Arc<App>> {
     match path {
         "/v1/features/{view}" => post(features::features),
         "/v1/events/{stream}" => post(events::push).get(replay::replay),
+        "/v1/dead-letters/{stream}" => get(dead_letters::list),
+        "/v1/dead-letters/{stream}/replay" => post(dead_letters::again),
         "/v1/views" => get(views::views),
         "/v1/status" => get(health::status),
         "/livez" => get(health::livez),

@@ -25,8 +25,10 @@ pub struct Counts {
     pub accepted: AtomicU64,
     /// Events that became dead letters.
     pub dead_letters: AtomicU64,
-    /// Fields of events that the stream declares no column for.
+    /// Fields of pushed events that the stream declares no column for.
     pub unknown_fields: AtomicU64,
+    /// The same of records that the worker read from a log.
+    pub unknown_fields_read: AtomicU64,
     /// Records appended to the store: one an event and group.
     pub records: AtomicU64,
     /// Values that were compacted.

@@ -11,7 +11,8 @@ mod text;
 pub use raw::{Flags, Layer, Said};
 pub use text::duration;
 
-use crate::place::{Place, Sources};
+use crate::ingest::DEFAULT_MAX_BAD_PERCENT;
+use crate::place::{BadRecords, Place, Sources};
 use raw::{Origin, Raw};
 use std::fmt;
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub store: Place,
     /// Where events come from, beside HTTP push.
     pub sources: Sources,
+    /// What becomes of records that cannot be used.
+    pub bad: BadRecords,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// The same of a process that only applies events; it listens nowhere unless told.
@@ -57,6 +60,7 @@ impl fmt::Debug for Settings {
             .field("definitions", &self.definitions)
             .field("store", &self.store)
             .field("sources", &self.sources)
+            .field("bad", &self.bad)
             .field("listen", &self.listen)
             .field("ingest_listen", &self.ingest_listen)
             .field("max_staleness", &self.max_staleness)
@@ -173,6 +177,7 @@ impl Settings {
             definitions,
             store,
             sources,
+            bad: bad_records(&raw)?,
             listen,
             ingest_listen,
             max_staleness,
@@ -180,6 +185,21 @@ impl Settings {
             insecure,
         })
     }
+}
+
+/// What becomes of records that cannot be used.
+fn bad_records(raw: &Raw) -> Result<BadRecords, SettingsError> {
+    let accept_bad = raw.find(|layer| layer.accept_bad.as_ref()).is_some_and(|(_, said)| *said);
+    let max_percent = match raw.find(|layer| layer.max_bad_percent.as_ref()) {
+        _ if accept_bad => None,
+        None => Some(DEFAULT_MAX_BAD_PERCENT),
+        Some((_, percent @ 1..=100)) => Some(*percent),
+        Some((place, percent)) => {
+            let reason = format!("{percent} is not taken; write 1 to 100");
+            return Err(value("max_bad_percent", place.to_string(), reason));
+        }
+    };
+    Ok(BadRecords { max_percent, also_to: places::dead_letters(raw)? })
 }
 
 /// An address that was said, if one was.
