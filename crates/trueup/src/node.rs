@@ -2,17 +2,18 @@
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::http::{App, Health, Metrics, router};
+use crate::http::{App, Health, Metrics, operations, router};
 use crate::ingest::source::{
     LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source, SourceError,
 };
 use crate::ingest::{
-    Bell, IngestError, NewBeginning, Progress, Pusher, Sink, Worker, WorkerOptions,
+    Bell, IngestError, Letterbox, NewBeginning, Progress, Pusher, Sink, Worker, WorkerOptions,
 };
-use crate::place::{LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream};
+use crate::place::{BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream};
 use crate::serve::Serving;
 use axum::Router;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct NodeOptions {
     pub place: Place,
     /// Where events come from, beside HTTP push.
     pub sources: Sources,
+    /// What becomes of records that cannot be used.
+    pub bad: BadRecords,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token that callers must have, if any.
@@ -107,7 +110,8 @@ impl Node {
     /// [`NodeError`], each with the place and the remedy.
     pub fn start(options: NodeOptions) -> Result<Node, NodeError> {
         let streams = options.catalog.streams().len();
-        let sources = sources(&options)?;
+        let sources = sources(&options.catalog, &options.sources)?;
+        let letterbox = letterbox(options.bad.also_to.as_ref())?;
         let runtime = Handle::current();
         let (store, log) =
             tokio::task::block_in_place(|| runtime.block_on(open(&options.place, options.ingest)))?;
@@ -120,11 +124,14 @@ impl Node {
                 catalog: Arc::clone(&options.catalog),
                 stream,
                 letters: Arc::clone(log),
+                letterbox: letterbox.clone(),
+                max_bad_percent: options.bad.max_percent,
                 store: Arc::clone(&store),
                 clock: options.clock.clone(),
                 progress: Arc::clone(&progress[stream]),
                 wake: Arc::clone(&wakes[stream]),
                 policy: options.policy,
+                data: options.place.data().map(Path::to_path_buf),
             };
             let name = &options.catalog.streams()[stream].stream.name;
             let wake = &wakes[stream];
@@ -141,10 +148,9 @@ impl Node {
             clock: options.clock.clone(),
             max_staleness_us: i64::try_from(options.max_staleness.as_micros()).unwrap_or(i64::MAX),
         };
-        let sinks = sources.iter().map(|place| sink(place.as_ref(), log.as_ref()));
-        let sinks = sinks.collect::<Result<_, _>>()?;
+        let sinks = sinks(&sources, log.as_ref())?;
         let (catalog, clock) = (options.catalog, options.clock);
-        let pusher = Pusher { catalog, log, sinks, clock, progress, wakes };
+        let pusher = Pusher { catalog, log, letterbox, sinks, clock, progress, wakes };
         let health = Health { stopping: AtomicBool::new(false), workers: running.clone() };
         let metrics = Metrics::new().map_err(|error| NodeError::Metrics(error.to_string()))?;
         let app = Arc::new(App::new(serving, pusher, health, metrics, options.token));
@@ -159,6 +165,11 @@ impl Node {
     /// The routes of this node.
     pub fn router(&self) -> Router {
         router(Arc::clone(&self.app))
+    }
+
+    /// The routes of a node that only applies events.
+    pub fn operations(&self) -> Router {
+        operations(Arc::clone(&self.app))
     }
 
     /// Serves a router until `stop` is done, lets requests under way end, and then ends the workers
@@ -223,11 +234,28 @@ impl Node {
     }
 }
 
+/// Takes events for a process that does not run, into the logs that its streams have; nothing of
+/// them is applied.
+///
+/// # Errors
+/// [`NodeError`], when the logs cannot be opened.
+pub fn pusher(
+    catalog: Arc<Catalog>,
+    log: Log,
+    said: &Sources,
+    clock: Clock,
+) -> Result<Pusher, NodeError> {
+    let sinks = |log: &Arc<Log>| sinks(&sources(&catalog, said)?, Some(log));
+    let pusher = Pusher::local(Arc::clone(&catalog), log, clock);
+    let sinks = pusher.log.as_ref().map(sinks).transpose()?;
+    Ok(Pusher { sinks: sinks.unwrap_or_default(), ..pusher })
+}
+
 /// By stream, where its events come from; `None` for the log that HTTP push writes.
-fn sources(options: &NodeOptions) -> Result<Vec<Option<SourcePlace>>, NodeError> {
-    let streams = options.catalog.streams();
+fn sources(catalog: &Catalog, said: &Sources) -> Result<Vec<Option<SourcePlace>>, NodeError> {
+    let streams = catalog.streams();
     let names: Vec<&str> = streams.iter().map(|part| part.stream.name.as_str()).collect();
-    let said = by_stream(&options.sources, &names).map_err(NodeError::Settings)?;
+    let said = by_stream(said, &names).map_err(NodeError::Settings)?;
     let mut sources = vec![None; names.len()];
     for (stream, place) in said {
         if let SourcePlace::File(path) = &place {
@@ -289,6 +317,22 @@ fn source(
         Some(SourcePlace::Nats(place)) => nats::source(place),
         _ => Ok(Box::new(LogSource::open(Arc::clone(log), stream, Arc::clone(wake))?)),
     }
+}
+
+/// By stream, where what is pushed to it goes.
+fn sinks(sources: &[Option<SourcePlace>], log: Option<&Arc<Log>>) -> Result<Vec<Sink>, NodeError> {
+    let sinks = sources.iter().map(|place| sink(place.as_ref(), log));
+    Ok(sinks.collect::<Result<_, _>>()?)
+}
+
+/// Where dead letters go beside the local log.
+fn letterbox(place: Option<&SourcePlace>) -> Result<Option<Arc<Letterbox>>, IngestError> {
+    let letterbox = match place {
+        None => return Ok(None),
+        Some(SourcePlace::File(path)) => Letterbox::file(path)?,
+        Some(place) => Letterbox::log(place.to_string(), sink(Some(place), None)?),
+    };
+    Ok(Some(Arc::new(letterbox)))
 }
 
 /// Where what is pushed to a stream goes.

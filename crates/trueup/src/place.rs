@@ -1,8 +1,9 @@
 //! Where state, logs and events are: what settings' URLs say, before anything is opened.
 
+use crate::ingest::DEFAULT_MAX_BAD_PERCENT;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the state is kept, and with it the logs of events that are pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,17 @@ pub enum Place {
     Embedded(PathBuf),
     /// The state in Redis, shared with other processes.
     Redis(RedisPlace),
+}
+
+impl Place {
+    /// The directory that this process has for itself, if it has one.
+    pub fn data(&self) -> Option<&Path> {
+        match self {
+            Place::Memory => None,
+            Place::Embedded(dir) => Some(dir),
+            Place::Redis(redis) => Some(&redis.data),
+        }
+    }
 }
 
 /// A Redis store.
@@ -114,6 +126,21 @@ pub fn by_stream(sources: &Sources, streams: &[&str]) -> Result<Vec<(usize, Sour
         }
     }
     Ok(found)
+}
+
+/// What becomes of records that cannot be used, beside dead letters in the local log.
+#[derive(Clone, Debug)]
+pub struct BadRecords {
+    /// The share of them, in percent, at which a stream stops; none for any share.
+    pub max_percent: Option<u8>,
+    /// Where their letters go besides.
+    pub also_to: Option<SourcePlace>,
+}
+
+impl Default for BadRecords {
+    fn default() -> BadRecords {
+        BadRecords { max_percent: Some(DEFAULT_MAX_BAD_PERCENT), also_to: None }
+    }
 }
 
 /// A Kafka topic.

@@ -8,8 +8,11 @@ use crate::clock::Clock;
 use crate::ingest::{FileError, Loaded, NewBeginning, PushError, load};
 use crate::node::{Node, NodeOptions};
 use crate::place::{SourcePlace, by_stream};
+use crate::settings::Settings;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often progress is looked at.
@@ -31,8 +34,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         catalog: common::catalog(&settings)?,
         place: settings.store.clone(),
         sources: settings.sources.clone(),
+        bad: settings.bad.clone(),
         max_staleness: settings.max_staleness,
-        token: None,
+        token: settings.token.clone(),
         ingest: true,
         policy: match args.new_beginning {
             true => NewBeginning::Declared,
@@ -44,16 +48,31 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let names: Vec<&str> = streams.iter().map(|part| part.stream.name.as_str()).collect();
     let files = by_stream(&options.sources, &names).map_err(|reason| format!("error: {reason}"))?;
     options.sources.retain(|(_, place)| !matches!(place, SourcePlace::File(_)));
-    common::runtime()?.block_on(ingest(options, files))
+    common::runtime()?.block_on(ingest(options, files, &settings))
 }
 
 async fn ingest(
     options: NodeOptions,
     sources: Vec<(usize, SourcePlace)>,
+    settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     let from_brokers = !options.sources.is_empty();
+    let listener = match settings.ingest_listen {
+        Some(address) => Some(super::run::listen(address, settings).await?),
+        None => None,
+    };
     let stop = super::run::stop_signal()?;
     let mut node = Node::start(options).map_err(|error| format!("error: {error}"))?;
+    let served = listener.map(|(listener, address)| {
+        eprintln!("listening on http://{address}");
+        let server = axum::serve(listener, node.operations());
+        tokio::spawn(std::future::IntoFuture::into_future(server))
+    });
+    if served.is_none() && from_brokers {
+        tracing::warn!(
+            "no --listen and no ingest_listen: this process shows no health and no metrics"
+        );
+    }
     let mut refused = 0;
     for (stream, place) in &sources {
         if let SourcePlace::File(path) = place {
@@ -70,21 +89,29 @@ async fn ingest(
             }
         }
     } else {
-        apply_all(&node).await;
+        apply_all(&mut node).await;
     }
-    node.stop().map_err(|error| format!("error: {error}"))?;
+    node.app().health.stopping.store(true, Ordering::SeqCst);
+    let stopped = tokio::task::block_in_place(|| node.stop());
+    // It tells until the end that the process is ending.
+    served.inspect(|served| served.abort());
+    stopped.map_err(|error| format!("error: {error}"))?;
     Ok(if refused > 0 { ExitCode::from(SOME_REFUSED) } else { ExitCode::SUCCESS })
 }
 
-/// Waits until all that the local logs have is applied.
-async fn apply_all(node: &Node) {
-    let app = node.app();
+/// Waits until all that the local logs have is applied, or a worker has ended.
+async fn apply_all(node: &mut Node) {
+    let app = Arc::clone(node.app());
     for (number, part) in app.catalog().streams().iter().enumerate() {
         let name = &part.stream.name;
         let end = app.pusher.end(number).unwrap_or(0);
         let progress = &app.pusher.progress[number];
         let bar = bar(Some(end), &format!("applying {name}"));
         while progress.applied().records < end {
+            node.watch();
+            if !node.is_working() {
+                return;
+            }
             bar.set_position(progress.applied().records);
             let next = [(0, progress.applied().records + 1)];
             // Either end of the wait leads back to the question above.

@@ -1,12 +1,14 @@
 //! The commands. Data goes to standard output, all else to standard error.
 //!
 //! Exit codes: 0 success; 1 a failure that the message explains; 2 a command line that does not
-//! parse; 3 done, but some events were refused (`push`, `ingest`).
+//! parse; 3 done, but some events were refused (`push`, `ingest`,
+//! `dead-letters replay`).
 
 mod bench;
 mod check;
 mod common;
 mod completions;
+mod dead_letters;
 mod definitions;
 mod demo;
 mod get;
@@ -49,6 +51,8 @@ enum Command {
     Ingest(ingest::Args),
     /// Send a file's events to a server
     Push(push::Args),
+    /// List, show or push again the events that could not be used
+    DeadLetters(dead_letters::Args),
     /// Ask a server for one row of a view
     Get(get::Args),
     /// Build a training set from history
@@ -75,6 +79,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => run::run(&args, run::Part::Serving).map(done),
         Command::Ingest(args) => ingest::run(&args),
         Command::Push(args) => push::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Get(args) => get::run(&args).map(done),
         Command::Train(args) => train::run(&args).map(done),
         Command::Simulate(args) => simulate::run(&args).map(done),

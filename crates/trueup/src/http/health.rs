@@ -58,11 +58,11 @@ async fn parts(app: &App) -> Vec<Part> {
     }];
     let store = app.serving.store.stats().await;
     parts.push(Part { name: "store".into(), trouble: store.err().map(|error| error.to_string()) });
-    let workers = app.health.workers.iter().zip(app.catalog().streams());
-    let workers = workers.map(|(running, stream)| Part {
+    let workers = app.health.workers.iter().zip(app.catalog().streams()).enumerate();
+    let workers = workers.map(|(number, (running, stream))| Part {
         name: format!("ingest {}", stream.stream.name),
         trouble: (!running.load(Ordering::SeqCst))
-            .then(|| "it has ended; the log of this process says why".to_string()),
+            .then(|| app.pusher.progress[number].ended().unwrap_or_else(|| "it has ended".into())),
     });
     parts.extend(workers);
     let now = app.serving.clock.now().0;
@@ -79,13 +79,14 @@ async fn parts(app: &App) -> Vec<Part> {
 }
 
 /// By stream, as of when the state has everything; 0 where nobody says. A process that applies
-/// nothing itself asks the store, in one bucket of each group.
+/// nothing of a stream itself asks the store, in one bucket of each group.
 async fn freshness(app: &App) -> Vec<i64> {
-    if !app.health.workers.is_empty() {
-        return app.pusher.progress.iter().map(|progress| progress.applied().fresh_us).collect();
-    }
     let mut fresh = Vec::with_capacity(app.catalog().streams().len());
-    for stream in 0..app.catalog().streams().len() {
+    for (stream, progress) in app.pusher.progress.iter().enumerate() {
+        if !progress.partitions().is_empty() {
+            fresh.push(progress.applied().fresh_us);
+            continue;
+        }
         let spaces = app.catalog().spaces(stream);
         let ats: Vec<At<'_>> = spaces.into_iter().map(|space| At { space, key: b"" }).collect();
         let reads = app.serving.store.read(&ats, Detail::Summary).await;

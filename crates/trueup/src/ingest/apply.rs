@@ -7,8 +7,9 @@ use super::{admit, push};
 use crate::catalog::{Catalog, StreamPart};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
+use std::collections::BTreeSet;
 use trueup_core::Position;
-use trueup_sql::decode::DecodeError;
+use trueup_sql::decode::{DecodeError, Decoded};
 use trueup_store::DeadLetter;
 
 /// What a batch of records comes to.
@@ -18,6 +19,20 @@ pub(super) struct Applying {
     pub(super) prepared: Prepared,
     /// For the dead letters.
     pub(super) letters: Vec<DeadLetter>,
+    /// Fields that the stream declares no column for.
+    pub(super) unknown_fields: u64,
+    /// Names of some of them.
+    pub(super) unknown_names: BTreeSet<String>,
+}
+
+impl Applying {
+    /// Puts what a later batch comes to behind this.
+    pub(super) fn join(&mut self, other: Applying) {
+        self.prepared.join(other.prepared);
+        self.letters.extend(other.letters);
+        self.unknown_fields += other.unknown_fields;
+        self.unknown_names.extend(other.unknown_names);
+    }
 }
 
 /// Works a batch out. Positions are of the source with this number; `wanted` says for which groups
@@ -30,10 +45,12 @@ pub(super) fn apply(
     wanted: impl Fn(usize, Position) -> bool,
 ) -> Result<Applying, DecodeError> {
     let payloads: Vec<&[u8]> = records.iter().map(|record| &record.payload[..]).collect();
+    crate::fault::poison(&payloads);
     let decoded = part.decoder.json_rows(&payloads)?;
     let mut letters: Vec<DeadLetter> = Vec::new();
     for bad in &decoded.bad {
-        letters.push(push::letter(bad.to_string(), &records[bad.index]));
+        let why = push::why(bad.column.as_deref(), &bad.reason);
+        letters.push(push::letter(why, &records[bad.index]));
     }
     let (batch, kept) = admitted(part, &decoded.batch, &decoded.kept, records, &mut letters)?;
     let position = |record: &SourceRecord| Position {
@@ -46,7 +63,8 @@ pub(super) fn apply(
     for (row, reason) in &prepared.refused {
         letters.push(push::letter(reason.clone(), &records[kept[*row]]));
     }
-    Ok(Applying { prepared, letters })
+    let Decoded { unknown_fields, unknown_names, .. } = decoded;
+    Ok(Applying { prepared, letters, unknown_fields, unknown_names })
 }
 
 /// The events of a decoded batch that are admitted, and where each stood among the records.
@@ -62,7 +80,9 @@ fn admitted(
         let record = &records[index];
         match admit::refusal(part, batch, row, record.time_us) {
             None => rows.push(row as u32),
-            Some((_, reason)) => letters.push(push::letter(reason, record)),
+            Some((column, reason)) => {
+                letters.push(push::letter(push::why(Some(&column), &reason), record));
+            }
         }
     }
     if rows.len() == kept.len() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -25,8 +25,10 @@ pub struct Counts {
     pub accepted: AtomicU64,
     /// Events that became dead letters.
     pub dead_letters: AtomicU64,
-    /// Fields of events that the stream declares no column for.
+    /// Fields of pushed events that the stream declares no column for.
     pub unknown_fields: AtomicU64,
+    /// The same of records that the worker read from a log.
+    pub unknown_fields_read: AtomicU64,
     /// Records appended to the store: one an event and group.
     pub records: AtomicU64,
     /// Values that were compacted.
@@ -39,6 +41,10 @@ pub struct Counts {
     pub late: AtomicU64,
     /// Compactions that made the oldest events of a key go because it reached its bound.
     pub keys_cut: AtomicU64,
+    /// Records that panicked while they were worked out, and became dead letters.
+    pub panicked: AtomicU64,
+    /// Records that were passed over because they had ended the process again and again.
+    pub quarantined: AtomicU64,
     /// Times that the worker had to begin again from the store's checkpoints.
     pub rewinds: AtomicU64,
 }
@@ -55,13 +61,16 @@ impl Counts {
 #[derive(Debug)]
 pub struct Progress {
     applied: watch::Sender<BTreeMap<u32, Applied>>,
+    /// What ended the worker.
+    ended: OnceLock<String>,
     /// What was met.
     pub counts: Counts,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { applied: watch::Sender::new(BTreeMap::new()), counts: Counts::default() }
+        let applied = watch::Sender::new(BTreeMap::new());
+        Progress { applied, ended: OnceLock::new(), counts: Counts::default() }
     }
 }
 
@@ -85,6 +94,17 @@ impl Progress {
     /// These are the partitions that are read here, and how far they are.
     pub(super) fn advance(&self, partitions: BTreeMap<u32, Applied>) {
         self.applied.send_replace(partitions);
+    }
+
+    /// Why the worker goes on no more, with the remedy; none while it does.
+    pub fn ended(&self) -> Option<String> {
+        self.ended.get().cloned()
+    }
+
+    /// The worker has ended.
+    pub(super) fn end(&self, reason: String) {
+        // It ends once.
+        let _ = self.ended.set(reason);
     }
 
     /// Returns when of each of these partitions so many records are applied; bound it with a

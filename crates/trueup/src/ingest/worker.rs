@@ -11,15 +11,21 @@
 //! fails for a while is tried again, from the checkpoints; what cannot mend itself ends the worker
 //! with the reason.
 
-use super::apply::{Applying, apply};
+use super::apply::apply;
 use super::compact::compact;
+use super::flood::{Flood, Flooded};
+use super::letterbox::Letterbox;
 use super::prepare::Prepared;
 use super::progress::{Applied, Bell, Counts, Progress};
+use super::quarantine::{self, Quarantine};
 use super::source::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};
 use super::standing::{self, NewBeginning, Standing};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -27,7 +33,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
 use trueup_sql::decode::DecodeError;
-use trueup_store::{Batch, Durability, Log, Marker, Space, Store, StoreError};
+use trueup_store::{Batch, DeadLetter, Durability, Log, Marker, Space, Store, StoreError};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
 /// some milliseconds only.
@@ -49,6 +55,10 @@ const MIN_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause between retries.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
+/// Names of unknown fields that one worker reports: a producer adds a few, and one that makes names
+/// up fills no log.
+const MAX_REPORTED: usize = 100;
+
 /// Why a worker cannot go on.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -66,10 +76,23 @@ pub enum IngestError {
         /// What is missing.
         why: String,
     },
+    /// So many records cannot be used that something else must be wrong.
+    Flood {
+        /// The stream.
+        stream: String,
+        /// Bad records among the last ones.
+        bad: usize,
+        /// How many those are.
+        of: usize,
+        /// The one at which it was too much, with what is wrong with it.
+        last: String,
+    },
     /// The log's records could not be made a batch.
     Decode(DecodeError),
     /// The worker's thread could not be started.
     Thread(std::io::Error),
+    /// The worker panicked, and not over one record, which would be a dead letter.
+    Panicked(String),
 }
 
 impl IngestError {
@@ -113,8 +136,20 @@ impl fmt::Display for IngestError {
                  or start once with --new-beginning, which drops that state and begins with what \
                  the log has"
             ),
+            IngestError::Flood { stream, bad, of, last } => write!(
+                f,
+                "{bad} of the last {of} records of stream {stream} cannot be used, and it is \
+                 stopped before the rest of them are passed over; {last}. Mend the producer or the \
+                 definitions and start again, or start with --accept-bad, which files them as dead \
+                 letters and goes on"
+            ),
             IngestError::Decode(error) => error.fmt(f),
             IngestError::Thread(error) => write!(f, "a thread could not be started: {error}"),
+            IngestError::Panicked(said) => write!(
+                f,
+                "the worker panicked: {said}; start it again, which is safe, and report it if it \
+                 does so again"
+            ),
         }
     }
 }
@@ -130,6 +165,10 @@ pub struct WorkerOptions {
     pub stream: usize,
     /// Where dead letters go.
     pub letters: Arc<Log>,
+    /// Where they go besides.
+    pub letterbox: Option<Arc<Letterbox>>,
+    /// The share of bad records, in percent, at which the worker ends; none for any share.
+    pub max_bad_percent: Option<u8>,
     /// Where their records go.
     pub store: Arc<dyn Store>,
     /// Wall-clock time.
@@ -140,6 +179,9 @@ pub struct WorkerOptions {
     pub wake: Arc<Bell>,
     /// What to do about a gap.
     pub policy: NewBeginning,
+    /// Where it may write down which records are in hand; nowhere, and what ends the process is
+    /// forgotten with it.
+    pub data: Option<PathBuf>,
 }
 
 /// A running worker.
@@ -164,9 +206,13 @@ impl Worker {
         let wake = Arc::clone(&options.wake);
         let name = format!("ingest {}", options.catalog.streams()[options.stream].stream.name);
         let policy = options.policy;
+        let stream = &options.catalog.streams()[options.stream].stream.name;
         let mut work = Work {
+            quarantine: Quarantine::open(options.data.as_deref(), stream),
             spaces: options.catalog.spaces(options.stream),
             owned: Vec::new(),
+            flood: Flood::new(options.max_bad_percent),
+            reported: BTreeSet::new(),
             options,
             source,
             runtime: runtime.clone(),
@@ -183,7 +229,13 @@ impl Worker {
             Err(error) if error.mends_itself() => Some(error),
             Err(error) => return Err(error),
         };
-        let run = move || work.run(standing, broken);
+        let run = move || {
+            let ran = catch_unwind(AssertUnwindSafe(|| work.run(standing, broken)));
+            let panicked = |panic: Box<dyn std::any::Any + Send>| {
+                work.end(IngestError::Panicked(quarantine::said(&*panic).to_owned()))
+            };
+            ran.unwrap_or_else(panicked)
+        };
         let thread = std::thread::Builder::new().name(name).spawn(run);
         Ok(Worker { thread: Some(thread.map_err(IngestError::Thread)?), stop, wake })
     }
@@ -203,7 +255,7 @@ impl Worker {
         self.wake.ring();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
-            // A panic was reported by its own thread; nothing was acknowledged for it.
+            // Panics are caught in the thread.
             Some(Err(_)) | None => Ok(()),
         }
     }
@@ -223,6 +275,10 @@ struct Work {
     source: Box<dyn Source>,
     runtime: Handle,
     stop: Arc<AtomicBool>,
+    quarantine: Quarantine,
+    flood: Flood,
+    /// Names of fields that no column takes, as far as they are in the log.
+    reported: BTreeSet<String>,
     /// Of the stream's groups, in their order.
     spaces: Vec<Space>,
     /// The partitions that the source says are read here, whatever became of the reading.
@@ -334,6 +390,7 @@ impl Work {
     fn end(&self, error: IngestError) -> Result<(), IngestError> {
         let stream = &self.part().stream.name;
         tracing::error!(stream, %error, "ingest of this stream has ended");
+        self.options.progress.end(error.to_string());
         Err(error)
     }
 
@@ -427,20 +484,22 @@ impl Work {
         standing: &mut Standing,
         records: &[SourceRecord],
     ) -> Result<(), IngestError> {
-        let WorkerOptions { catalog, letters, progress, .. } = &self.options;
-        let part = self.part();
+        let WorkerOptions { catalog, progress, .. } = &self.options;
+        let part = &catalog.streams()[self.options.stream];
         let behind = |group: usize, position: Position| {
             let place = standing.places.get(&position.partition);
             let nth = part.groups.iter().position(|&fed| fed == group);
             let applied = place.zip(nth).map(|(place, nth)| place.applied[nth]);
             applied.is_some_and(|applied| position.offset > applied)
         };
-        let applying = apply(catalog, part, standing.source, records, behind)?;
-        let Applying { prepared, letters: bad } = applying;
-        if !bad.is_empty() {
-            let new = letters.bury(&part.stream.name, bad)?;
-            Counts::add(&progress.counts.dead_letters, new);
-        }
+        let source = standing.source;
+        let worked = |records: &[SourceRecord]| apply(catalog, part, source, records, behind);
+        let worked = self.quarantine.work(source, records, &progress.counts, worked)?;
+        let flood = flooded(&self.flood, &part.stream.name, records, &worked.letters)?;
+        self.bury(worked.letters)?;
+        Counts::add(&self.options.progress.counts.unknown_fields_read, worked.unknown_fields);
+        self.report(worked.unknown_names);
+        let prepared = worked.prepared;
         let now = self.options.clock.now();
         for record in records {
             if let Some(place) = standing.places.get_mut(&record.partition) {
@@ -451,7 +510,34 @@ impl Work {
             }
         }
         let due = self.told.elapsed() >= self.options.store.checkpoint_every();
-        self.write(standing, &prepared, due)
+        self.write(standing, &prepared, due)?;
+        self.flood = flood;
+        Ok(())
+    }
+
+    /// Files dead letters; returns when they are everywhere where they are to be.
+    fn bury(&self, bad: Vec<DeadLetter>) -> Result<(), IngestError> {
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let stream = &self.part().stream.name;
+        if let Some(letterbox) = &self.options.letterbox {
+            self.runtime.block_on(letterbox.post(stream, &bad))?;
+        }
+        let new = self.options.letters.bury(stream, bad)?;
+        Counts::add(&self.options.progress.counts.dead_letters, new);
+        Ok(())
+    }
+
+    /// Says once of each name that fields of it are ignored.
+    fn report(&mut self, names: BTreeSet<String>) {
+        for name in names {
+            if self.reported.len() < MAX_REPORTED && !self.reported.contains(&name) {
+                let stream = &self.part().stream.name;
+                tracing::warn!(stream, field = ?name, "no column for this field: it is ignored");
+                self.reported.insert(name);
+            }
+        }
     }
 
     /// Writes records, and with `tell` how far everything is.
@@ -500,4 +586,25 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// The last records with these behind them, unless too many are bad.
+fn flooded(
+    flood: &Flood,
+    stream: &str,
+    records: &[SourceRecord],
+    letters: &[DeadLetter],
+) -> Result<Flood, IngestError> {
+    let bad: BTreeMap<(u32, u64), &str> = letters
+        .iter()
+        .filter_map(|letter| Some((letter.position?, letter.reason.as_str())))
+        .collect();
+    let reason = |record: &SourceRecord| bad.get(&(record.partition, record.offset)).copied();
+    let next = flood.with(records.iter().map(|record| reason(record).is_some()));
+    next.map_err(|Flooded { bad, of, at }| {
+        let SourceRecord { partition, offset, .. } = &records[at];
+        let why = reason(&records[at]).unwrap_or("an earlier one");
+        let last = format!("that at offset {offset} of partition {partition}: {why}");
+        IngestError::Flood { stream: stream.to_owned(), bad, of, last }
+    })
 }

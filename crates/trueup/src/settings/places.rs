@@ -87,6 +87,31 @@ pub(super) fn sources(raw: &Raw) -> Result<Sources, SettingsError> {
     }
 }
 
+/// Where dead letters go beside the local log.
+pub(super) fn dead_letters(raw: &Raw) -> Result<Option<SourcePlace>, SettingsError> {
+    let Some((origin, said)) = raw.find(|layer| layer.dead_letters.as_ref()) else {
+        return Ok(None);
+    };
+    let beside = Beside {
+        base: raw.base(&origin),
+        properties: raw.kafka()?,
+        password: raw.source_password()?,
+    };
+    // A topic that is written to has no group of readers, but its URL has to name one.
+    let url = match said.starts_with("kafka:") && !said.contains('?') {
+        true => format!("{said}?group=dead-letters"),
+        false => said.clone(),
+    };
+    let place = source(&url, &beside).map_err(|_| {
+        let reason = format!(
+            "{said:?} is no place for dead letters; write kafka://HOST:PORT/TOPIC, \
+             redis-stream://HOST:PORT/STREAM or file:PATH"
+        );
+        value("dead_letters", origin.to_string(), reason)
+    });
+    place.map(Some)
+}
+
 /// What belongs to the URLs of sources.
 struct Beside<'a> {
     /// The folder that paths start from.

@@ -60,6 +60,20 @@ fn other_machines_need_a_token_or_a_word() {
     assert!(load(open, &short, None, Layer::default()).unwrap_err().contains("16"));
 }
 
+/// Processes of one file would take each other's port.
+#[test]
+fn a_process_that_only_applies_listens_where_it_is_told_and_not_where_the_server_does() {
+    let server = "definitions = 'a.sql'\nlisten = '127.0.0.1:1'";
+    let address = |text: &str, variables: &[(&str, &str)]| {
+        load(text, variables, None, Layer::default()).map(|settings| settings.ingest_listen)
+    };
+    assert_eq!(address(server, &[("TRUEUP_LISTEN", "127.0.0.1:2")]), Ok(None));
+    let own = format!("{server}\ningest_listen = '127.0.0.1:3'");
+    assert_eq!(address(&own, &[]), Ok(Some(SocketAddr::from(([127, 0, 0, 1], 3)))));
+    let open = [("TRUEUP_INGEST_LISTEN", "0.0.0.0:4")];
+    assert!(address(server, &open).unwrap_err().contains("setting ingest_listen (no token)"));
+}
+
 #[test]
 fn a_token_is_never_printed() {
     let token = [("TRUEUP_TOKEN", "canary-0123456789")];

@@ -52,6 +52,9 @@ impl<'a> Pipeline<'a> {
                 progress: Arc::clone(&pusher.progress[stream]),
                 wake: Arc::clone(&pusher.wakes[stream]),
                 policy: NewBeginning::Refuse,
+                data: None,
+                letterbox: None,
+                max_bad_percent: None,
             };
             let name = &case.catalog.streams()[stream].stream.name;
             let (log, wake) = (Arc::clone(&log), Arc::clone(&pusher.wakes[stream]));

@@ -1,6 +1,7 @@
 //! What a person runs, on real parts: a server on a free loopback port, the command itself.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bad;
 mod bad_input;
 mod bounds;
 #[cfg(feature = "kafka")]
@@ -23,6 +24,7 @@ mod pay;
 mod pipeline;
 #[cfg(all(feature = "kafka", feature = "nats"))]
 mod pipeline_nats;
+mod poison;
 mod repeats;
 mod serving;
 mod source;

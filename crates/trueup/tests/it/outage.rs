@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use trueup::clock::Clock;
 use trueup::ingest::{IngestError, NewBeginning};
 use trueup::node::{Node, NodeError, NodeOptions};
-use trueup::place::{Place, RedisPlace, RedisStreamPlace, SourcePlace};
+use trueup::place::{LogPlace, Place, RedisPlace, SourcePlace};
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::{Cluster, Mode, Proxy, RedisServer, Setup};
 
@@ -127,7 +127,7 @@ async fn a_cluster_without_two_of_three_shards_is_unknown_in_time_and_caught_up_
 /// A node whose payments come from streams of Redis.
 fn from_streams(state: &RedisServer, log: u16, data: &Path) -> NodeOptions {
     let url = format!("redis-stream://127.0.0.1:{log}/payments");
-    let place = SourcePlace::RedisStream(RedisStreamPlace { url, password: None });
+    let place = SourcePlace::RedisStream(LogPlace { url, password: None });
     let sources = vec![(Some("payments".to_owned()), place)];
     NodeOptions { sources, ..on_redis(&state.url(), data) }
 }
