@@ -1,8 +1,9 @@
 //! The commands. Data goes to standard output, all else to standard error.
 //!
 //! Exit codes: 0 success; 1 a failure that the message explains; 2 a command line that does not
-//! parse; 3 done, but some events were refused (`push`, `ingest`).
+//! parse; 3 done, but some events were refused (`push`, `ingest`, `backfill`).
 
+mod backfill;
 mod bench;
 mod check;
 mod common;
@@ -47,6 +48,8 @@ enum Command {
     Serve(run::Args),
     /// Apply what files and the log hold to the store, then end
     Ingest(ingest::Args),
+    /// Build the state of a stream from its history; then its log takes over
+    Backfill(backfill::Args),
     /// Send a file's events to a server
     Push(push::Args),
     /// Ask a server for one row of a view
@@ -74,6 +77,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&args, run::Part::Both).map(done),
         Command::Serve(args) => run::run(&args, run::Part::Serving).map(done),
         Command::Ingest(args) => ingest::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Get(args) => get::run(&args).map(done),
         Command::Train(args) => train::run(&args).map(done),

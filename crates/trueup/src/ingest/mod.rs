@@ -11,7 +11,9 @@
 
 mod admit;
 mod apply;
+pub mod backfill;
 mod compact;
+mod feed;
 mod file;
 mod prepare;
 mod progress;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -27,6 +27,8 @@ pub struct Counts {
     pub dead_letters: AtomicU64,
     /// Fields of events that the stream declares no column for.
     pub unknown_fields: AtomicU64,
+    /// Rows of a history that were read, good and bad.
+    pub rows: AtomicU64,
     /// Records appended to the store: one an event and group.
     pub records: AtomicU64,
     /// Values that were compacted.
@@ -57,11 +59,19 @@ pub struct Progress {
     applied: watch::Sender<BTreeMap<u32, Applied>>,
     /// What was met.
     pub counts: Counts,
+    /// Rows of a history below this offset are counted: they come again after a rewind.
+    pub(super) counted: AtomicU64,
+    history_end: OnceLock<u64>,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { applied: watch::Sender::new(BTreeMap::new()), counts: Counts::default() }
+        Progress {
+            applied: watch::Sender::new(BTreeMap::new()),
+            counts: Counts::default(),
+            counted: AtomicU64::new(0),
+            history_end: OnceLock::new(),
+        }
     }
 }
 
@@ -75,6 +85,17 @@ impl Progress {
             end: sum(&partitions, |applied| applied.end),
             fresh_us: partitions.values().map(|applied| applied.fresh_us).min().unwrap_or(0),
         }
+    }
+
+    /// One past the last row of the history, once a worker has come there.
+    pub fn history_end(&self) -> Option<u64> {
+        self.history_end.get().copied()
+    }
+
+    /// All rows of the history are below this.
+    pub(super) fn end_history(&self, rows: u64) {
+        // A history that is read again ends where it did.
+        self.history_end.get_or_init(|| rows);
     }
 
     /// The partitions that are read here, each with how far it is.

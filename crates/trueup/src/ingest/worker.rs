@@ -11,11 +11,13 @@
 //! fails for a while is tried again, from the checkpoints; what cannot mend itself ends the worker
 //! with the reason.
 
-use super::apply::{Applying, apply};
+use super::apply::{Applying, Arrived, apply};
+use super::backfill::{self, History, Plan};
 use super::compact::compact;
+use super::feed::{Came, Feed};
 use super::prepare::Prepared;
 use super::progress::{Applied, Bell, Counts, Progress};
-use super::source::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};
+use super::source::{Bounds, PartitionInfo, Source, SourceError};
 use super::standing::{self, NewBeginning, Standing};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
@@ -27,7 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
 use trueup_sql::decode::DecodeError;
-use trueup_store::{Batch, Durability, Log, Marker, Space, Store, StoreError};
+use trueup_store::{Batch, Durability, Log, Marker, NEVER_US, Space, Store, StoreError};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
 /// some milliseconds only.
@@ -65,6 +67,18 @@ pub enum IngestError {
         group: String,
         /// What is missing.
         why: String,
+    },
+    /// A group is being built from a history, or was left so.
+    UnderWay {
+        /// The stream.
+        stream: String,
+        /// The group.
+        group: String,
+    },
+    /// A group that is being built from a history is written to by somebody else.
+    TakenOver {
+        /// The stream.
+        stream: String,
     },
     /// The log's records could not be made a batch.
     Decode(DecodeError),
@@ -113,6 +127,17 @@ impl fmt::Display for IngestError {
                  or start once with --new-beginning, which drops that state and begins with what \
                  the log has"
             ),
+            IngestError::UnderWay { stream, group } => write!(
+                f,
+                "group {group} of stream {stream} is being built from history, or was left so \
+                 half way; let `trueup backfill` come to its end, give the same command again if \
+                 it was broken off, or drop what it built with `trueup backfill --abandon`"
+            ),
+            IngestError::TakenOver { stream } => write!(
+                f,
+                "the groups of stream {stream} are no longer this backfill's: a worker or another \
+                 backfill has taken them; stop it, and begin with --again"
+            ),
             IngestError::Decode(error) => error.fmt(f),
             IngestError::Thread(error) => write!(f, "a thread could not be started: {error}"),
         }
@@ -154,12 +179,30 @@ impl Worker {
     /// Finds where to begin and starts the thread. `source` is the stream's log.
     ///
     /// # Errors
-    /// [`IngestError::Gap`] if events would be missing, and what the store and the source say.
+    /// [`IngestError::Gap`] if events would be missing, [`IngestError::UnderWay`] if a history is
+    /// being read into the state, and what the store and the source say.
     pub fn start(
         options: WorkerOptions,
         source: Box<dyn Source>,
         runtime: &Handle,
     ) -> Result<Worker, IngestError> {
+        Worker::launch(options, Feed::Log(source), runtime)
+    }
+
+    /// The same for a history, of which `plan` was written down. It ends at the history's end.
+    ///
+    /// # Errors
+    /// [`IngestError::TakenOver`] if somebody else has come, and what the store says.
+    pub fn fill(
+        options: WorkerOptions,
+        history: History,
+        plan: Plan,
+        runtime: &Handle,
+    ) -> Result<Worker, IngestError> {
+        Worker::launch(options, Feed::History(Box::new(history), plan), runtime)
+    }
+
+    fn launch(options: WorkerOptions, feed: Feed, runtime: &Handle) -> Result<Worker, IngestError> {
         let stop = Arc::new(AtomicBool::new(false));
         let wake = Arc::clone(&options.wake);
         let name = format!("ingest {}", options.catalog.streams()[options.stream].stream.name);
@@ -168,7 +211,7 @@ impl Worker {
             spaces: options.catalog.spaces(options.stream),
             owned: Vec::new(),
             options,
-            source,
+            feed,
             runtime: runtime.clone(),
             stop: Arc::clone(&stop),
             synced: Instant::now(),
@@ -220,7 +263,7 @@ impl Drop for Worker {
 /// What a worker's thread has.
 struct Work {
     options: WorkerOptions,
-    source: Box<dyn Source>,
+    feed: Feed,
     runtime: Handle,
     stop: Arc<AtomicBool>,
     /// Of the stream's groups, in their order.
@@ -246,10 +289,22 @@ impl Work {
         let catalog = Arc::clone(&self.options.catalog);
         let part = &catalog.streams()[self.options.stream];
         let store = Arc::clone(&self.options.store);
+        let log = match &mut self.feed {
+            Feed::Log(log) => log,
+            Feed::History(_, plan) => {
+                let stand = backfill::stand(&*store, &part.stream.name, &self.spaces, plan);
+                let look = self.runtime.block_on(stand)?;
+                return Ok(Standing::fill(part, look));
+            }
+        };
         // A log that was made anew is noticed by a look at it.
-        let roster = self.source.roster()?;
-        let number = self.source.number();
+        let roster = log.roster()?;
+        let number = log.number();
         let mut look = self.runtime.block_on(store.look(&self.spaces))?;
+        if let Some(group) = standing::under_way(part, &look) {
+            let (stream, group) = (part.stream.name.clone(), catalog.group(group).name.clone());
+            return Err(IngestError::UnderWay { stream, group });
+        }
         let gaps = standing::gaps(part, number, &roster, &look);
         for (group, why) in &gaps {
             let name = &catalog.group(*group).name;
@@ -265,25 +320,10 @@ impl Work {
         }
         // Asked of the log only where there is a marker to set: not on every way back.
         let since_us = match look.metas.iter().any(|meta| meta.complete_since_us.is_none()) {
-            true => self.complete_since(&roster)?,
+            true => complete_since(&mut **log, &roster, part.stream.future_us)?,
             false => i64::MIN,
         };
         Ok(Standing::begin(part, number, &roster, look, since_us))
-    }
-
-    /// The event time since when a state that begins with the log's first records is complete.
-    ///
-    /// A log held from its first record is the whole history. Else what is gone was admitted, so no
-    /// event time in it lies further ahead than the first record's log time and the bound on future
-    /// times.
-    fn complete_since(&mut self, roster: &[PartitionInfo]) -> Result<i64, IngestError> {
-        let mut since_us = i64::MIN;
-        for info in roster.iter().filter(|info| info.first > 0) {
-            let from = self.source.first_time_us(info.partition)?.unwrap_or(i64::MAX);
-            let ahead = from.saturating_add(self.part().stream.future_us).saturating_add(1);
-            since_us = since_us.max(ahead);
-        }
-        Ok(since_us)
     }
 
     /// Works until told to stop; `broken` is what the first step met.
@@ -327,7 +367,7 @@ impl Work {
     /// Goes back to the checkpoints with the partitions that are read here.
     fn begin_again(&mut self) -> Result<Standing, IngestError> {
         let mut found = self.begin(NewBeginning::Refuse)?;
-        self.source.seek(&found.own(&self.owned))?;
+        self.feed.seek(&found.own(&self.owned))?;
         Ok(found)
     }
 
@@ -355,14 +395,19 @@ impl Work {
         }
         let bounds =
             Bounds { records: BATCH_EVENTS, bytes: BATCH_BYTES, wait: self.patience(standing) };
-        match self.source.poll(&bounds)? {
-            Polled::Owned(partitions) => {
+        match self.feed.poll(&bounds)? {
+            Came::Owned(partitions) => {
                 // Said once: it must outlive a failure.
                 self.owned = partitions;
                 self.own(standing)?;
             }
-            Polled::Records(records) if records.is_empty() => {}
-            Polled::Records(records) => self.apply(standing, &records)?,
+            Came::End => {
+                let end = standing.owned().map(|(_, place)| place.next).max();
+                self.options.progress.end_history(end.unwrap_or(0));
+                return Ok(false);
+            }
+            Came::Records(records) if records.is_empty() => {}
+            came => self.apply(standing, &came)?,
         }
         if self.heard.elapsed() >= HEARTBEAT {
             self.hear(standing)?;
@@ -400,7 +445,7 @@ impl Work {
         let owned: Vec<u32> = standing.owned().map(|(partition, _)| partition).collect();
         // Read before the log is asked: what comes later than this is not claimed to be there.
         let now = self.options.clock.now();
-        let ends = self.source.ends(&owned)?;
+        let ends = self.feed.ends(&owned)?;
         for (partition, end) in owned.into_iter().zip(ends) {
             let Some(place) = standing.places.get_mut(&partition) else { continue };
             place.end = end;
@@ -420,33 +465,46 @@ impl Work {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        standing: &mut Standing,
-        records: &[SourceRecord],
-    ) -> Result<(), IngestError> {
+    fn apply(&mut self, standing: &mut Standing, came: &Came) -> Result<(), IngestError> {
         let WorkerOptions { catalog, letters, progress, .. } = &self.options;
         let part = self.part();
+        let arrived = match (came, &self.feed) {
+            (Came::Records(records), _) => Arrived::records(part, standing.source, records)?,
+            (Came::Rows(Some(rows)), Feed::History(_, plan)) => Arrived::rows(part, plan, rows),
+            _ => return Ok(()),
+        };
         let behind = |group: usize, position: Position| {
             let place = standing.places.get(&position.partition);
             let nth = part.groups.iter().position(|&fed| fed == group);
             let applied = place.zip(nth).map(|(place, nth)| place.applied[nth]);
             applied.is_some_and(|applied| position.offset > applied)
         };
-        let applying = apply(catalog, part, standing.source, records, behind)?;
-        let Applying { prepared, letters: bad } = applying;
-        if !bad.is_empty() {
-            let new = letters.bury(&part.stream.name, bad)?;
-            Counts::add(&progress.counts.dead_letters, new);
-        }
+        let Applying { prepared, letters: bad } = apply(catalog, part, arrived, behind)?;
+        let counted = progress.counted.load(Ordering::Relaxed);
+        let new_bad = bad.iter().filter(|bad| bad.position.is_some_and(|at| at.1 >= counted));
+        let new_bad = new_bad.count() as u64;
+        let filed = match bad.is_empty() {
+            true => 0,
+            false => letters.bury(&part.stream.name, bad)?,
+        };
         let now = self.options.clock.now();
-        for record in records {
-            if let Some(place) = standing.places.get_mut(&record.partition) {
-                place.next = record.offset + 1;
-                // A producer's clock may be ahead of ours.
-                place.fresh_us = place.fresh_us.max(record.time_us.min(now.0));
-                place.told = false;
+        match came {
+            Came::Rows(Some(rows)) => {
+                // A history that is read again finds its letters filed.
+                Counts::add(&progress.counts.dead_letters, new_bad);
+                Counts::add(&progress.counts.rows, rows.count_from(counted));
+                progress.counted.fetch_max(rows.next, Ordering::Relaxed);
+                standing.advance(backfill::PARTITION, rows.next, NEVER_US);
             }
+            Came::Records(records) => {
+                Counts::add(&progress.counts.dead_letters, filed);
+                for record in records {
+                    // A producer's clock may be ahead of ours.
+                    let fresh_us = record.time_us.min(now.0);
+                    standing.advance(record.partition, record.offset + 1, fresh_us);
+                }
+            }
+            _ => {}
         }
         let due = self.told.elapsed() >= self.options.store.checkpoint_every();
         self.write(standing, &prepared, due)
@@ -494,8 +552,27 @@ impl Work {
             self.told = Instant::now();
             let places: Vec<(u32, u64)> =
                 standing.owned().map(|(partition, place)| (partition, place.next)).collect();
-            self.source.applied(&places);
+            self.feed.applied(&places);
         }
         Ok(())
     }
+}
+
+/// The event time since when a state that begins with the log's first records is complete.
+///
+/// A log held from its first record is the whole history. Else what is gone was admitted, so no
+/// event time in it lies further ahead than the first record's log time and the bound on future
+/// times.
+fn complete_since(
+    log: &mut dyn Source,
+    roster: &[PartitionInfo],
+    future_us: i64,
+) -> Result<i64, IngestError> {
+    let mut since_us = i64::MIN;
+    for info in roster.iter().filter(|info| info.first > 0) {
+        let from = log.first_time_us(info.partition)?.unwrap_or(i64::MAX);
+        let ahead = from.saturating_add(future_us).saturating_add(1);
+        since_us = since_us.max(ahead);
+    }
+    Ok(since_us)
 }

@@ -1,6 +1,7 @@
 //! What a person runs, on real parts: a server on a free loopback port, the command itself.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backfill;
 mod bad_input;
 mod bounds;
 #[cfg(feature = "kafka")]
