@@ -17,6 +17,7 @@ mod progress;
 mod push;
 mod run;
 mod simulate;
+mod state;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -54,6 +55,8 @@ enum Command {
     Push(push::Args),
     /// Ask a server for one row of a view
     Get(get::Args),
+    /// Look at the state in the store
+    State(state::Args),
     /// Build a training set from history
     Train(train::Args),
     /// Make card transactions with fraud scenarios
@@ -80,6 +83,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Backfill(args) => backfill::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Get(args) => get::run(&args).map(done),
+        Command::State(args) => state::run(&args).map(done),
         Command::Train(args) => train::run(&args).map(done),
         Command::Simulate(args) => simulate::run(&args).map(done),
         Command::Bench(args) => bench::run(&args).map(done),

@@ -18,6 +18,7 @@ mod pipeline;
 mod repeats;
 mod serving;
 mod source;
+mod state;
 mod support;
 mod tour;
 mod training;
