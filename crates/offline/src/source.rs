@@ -89,9 +89,9 @@ impl EventFile {
         self.bytes
     }
 
-    /// Reads the rows whose [`Rows::number`] is `from` or above, and hands them on some thousands at
-    /// a time; rows before may be among the first that come. `watch` is told how many bytes of the
-    /// file were read.
+    /// Reads the rows whose [`Rows::number`] is `from` or above, and hands them on some thousands
+    /// at a time; rows before may be among the first that come. `watch` is told how many bytes of
+    /// the file were read.
     ///
     /// # Errors
     /// [`OfflineError::File`], or what `each` said.
