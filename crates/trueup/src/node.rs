@@ -3,6 +3,7 @@
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::http::{App, Health, Metrics, operations, router};
+use crate::ingest::backfill::LogState;
 use crate::ingest::source::{
     LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source, SourceError,
 };
@@ -270,7 +271,7 @@ fn sources(catalog: &Catalog, said: &Sources) -> Result<Vec<Option<SourcePlace>>
 }
 
 /// Opens the state, and the logs where this process has them.
-async fn open(
+pub(crate) async fn open(
     place: &Place,
     ingest: bool,
 ) -> Result<(Arc<dyn Store>, Option<Arc<Log>>), StoreError> {
@@ -300,6 +301,18 @@ fn redis_options(place: &RedisPlace) -> RedisOptions {
         options.prefix.clone_from(prefix);
     }
     options
+}
+
+/// What a stream's log has, for one who does not read it.
+pub(crate) fn log_state(
+    place: Option<&SourcePlace>,
+    stream: &str,
+    log: &Arc<Log>,
+) -> Result<LogState, SourceError> {
+    match place {
+        Some(SourcePlace::Kafka(place)) => kafka::look(place),
+        place => LogState::of(&mut *source(place, stream, log, &Arc::default())?),
+    }
 }
 
 /// The log that a stream's worker reads.
@@ -361,8 +374,14 @@ fn redis_stream(place: &LogPlace) -> Result<RedisStreamSettings, SourceError> {
 #[cfg(feature = "kafka")]
 mod kafka {
     use crate::ingest::Sink;
+    use crate::ingest::backfill::LogState;
     use crate::ingest::source::{KafkaProducer, KafkaSettings, KafkaSource, Source, SourceError};
     use crate::place::KafkaPlace;
+
+    pub(super) fn look(place: &KafkaPlace) -> Result<LogState, SourceError> {
+        let (number, roster) = KafkaSource::look(&settings(place)?)?;
+        Ok(LogState::new(number, roster))
+    }
 
     pub(super) fn source(place: &KafkaPlace) -> Result<Box<dyn Source>, SourceError> {
         Ok(Box::new(KafkaSource::open(settings(place)?)?))
@@ -385,8 +404,13 @@ mod kafka {
 #[cfg(not(feature = "kafka"))]
 mod kafka {
     use crate::ingest::Sink;
+    use crate::ingest::backfill::LogState;
     use crate::ingest::source::{Source, SourceError};
     use crate::place::KafkaPlace;
+
+    pub(super) fn look(place: &KafkaPlace) -> Result<LogState, SourceError> {
+        Err(without(place))
+    }
 
     pub(super) fn source(place: &KafkaPlace) -> Result<Box<dyn Source>, SourceError> {
         Err(without(place))

@@ -1,9 +1,10 @@
 //! The commands. Data goes to standard output, all else to standard error.
 //!
 //! Exit codes: 0 success; 1 a failure that the message explains; 2 a command line that does not
-//! parse; 3 done, but some events were refused (`push`, `ingest`,
+//! parse; 3 done, but some events were refused (`push`, `ingest`, `backfill`,
 //! `dead-letters replay`).
 
+mod backfill;
 mod bench;
 mod check;
 mod common;
@@ -18,6 +19,7 @@ mod progress;
 mod push;
 mod run;
 mod simulate;
+mod state;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -49,12 +51,16 @@ enum Command {
     Serve(run::Args),
     /// Apply what files and the log hold to the store, then end
     Ingest(ingest::Args),
+    /// Build the state of a stream from its history; then its log takes over
+    Backfill(backfill::Args),
     /// Send a file's events to a server
     Push(push::Args),
     /// List, show or push again the events that could not be used
     DeadLetters(dead_letters::Args),
     /// Ask a server for one row of a view
     Get(get::Args),
+    /// Look at the state in the store
+    State(state::Args),
     /// Build a training set from history
     Train(train::Args),
     /// Make card transactions with fraud scenarios
@@ -78,9 +84,11 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&args, run::Part::Both).map(done),
         Command::Serve(args) => run::run(&args, run::Part::Serving).map(done),
         Command::Ingest(args) => ingest::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
         Command::Push(args) => push::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Get(args) => get::run(&args).map(done),
+        Command::State(args) => state::run(&args).map(done),
         Command::Train(args) => train::run(&args).map(done),
         Command::Simulate(args) => simulate::run(&args).map(done),
         Command::Bench(args) => bench::run(&args).map(done),

@@ -13,8 +13,10 @@
 
 mod admit;
 mod apply;
+pub mod backfill;
 mod compact;
 pub mod dead_letters;
+mod feed;
 mod file;
 mod flood;
 mod letterbox;

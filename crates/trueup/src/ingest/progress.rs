@@ -29,6 +29,8 @@ pub struct Counts {
     pub unknown_fields: AtomicU64,
     /// The same of records that the worker read from a log.
     pub unknown_fields_read: AtomicU64,
+    /// Rows of a history that were read, good and bad.
+    pub rows: AtomicU64,
     /// Records appended to the store: one an event and group.
     pub records: AtomicU64,
     /// Values that were compacted.
@@ -65,12 +67,20 @@ pub struct Progress {
     ended: OnceLock<String>,
     /// What was met.
     pub counts: Counts,
+    /// Rows of a history below this offset are counted: they come again after a rewind.
+    pub(super) counted: AtomicU64,
+    history_end: OnceLock<u64>,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        let applied = watch::Sender::new(BTreeMap::new());
-        Progress { applied, ended: OnceLock::new(), counts: Counts::default() }
+        Progress {
+            applied: watch::Sender::new(BTreeMap::new()),
+            ended: OnceLock::new(),
+            counts: Counts::default(),
+            counted: AtomicU64::new(0),
+            history_end: OnceLock::new(),
+        }
     }
 }
 
@@ -84,6 +94,17 @@ impl Progress {
             end: sum(&partitions, |applied| applied.end),
             fresh_us: partitions.values().map(|applied| applied.fresh_us).min().unwrap_or(0),
         }
+    }
+
+    /// One past the last row of the history, once a worker has come there.
+    pub fn history_end(&self) -> Option<u64> {
+        self.history_end.get().copied()
+    }
+
+    /// All rows of the history are below this.
+    pub(super) fn end_history(&self, rows: u64) {
+        // A history that is read again ends where it did.
+        self.history_end.get_or_init(|| rows);
     }
 
     /// The partitions that are read here, each with how far it is.

@@ -374,7 +374,7 @@ pub(super) fn why(column: Option<&str>, reason: &str) -> String {
 }
 
 /// A reason within its bound.
-fn cut(mut reason: String) -> String {
+pub(super) fn cut(mut reason: String) -> String {
     if reason.len() > MAX_REASON_BYTES {
         let end = (0..=MAX_REASON_BYTES).rev().find(|&end| reason.is_char_boundary(end));
         reason.truncate(end.unwrap_or(0));

@@ -11,14 +11,16 @@
 //! fails for a while is tried again, from the checkpoints; what cannot mend itself ends the worker
 //! with the reason.
 
-use super::apply::apply;
+use super::apply::{Applying, Arrived, apply};
+use super::backfill::{self, History, Plan};
 use super::compact::compact;
+use super::feed::{Came, Feed};
 use super::flood::{Flood, Flooded};
 use super::letterbox::Letterbox;
 use super::prepare::Prepared;
 use super::progress::{Applied, Bell, Counts, Progress};
 use super::quarantine::{self, Quarantine};
-use super::source::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};
+use super::source::{Bounds, PartitionInfo, Source, SourceError, SourceRecord};
 use super::standing::{self, NewBeginning, Standing};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
@@ -33,7 +35,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
 use trueup_sql::decode::DecodeError;
-use trueup_store::{Batch, DeadLetter, Durability, Log, Marker, Space, Store, StoreError};
+use trueup_store::{
+    Batch, DeadLetter, Durability, Log, Marker, NEVER_US, Space, Store, StoreError,
+};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
 /// some milliseconds only.
@@ -86,6 +90,18 @@ pub enum IngestError {
         of: usize,
         /// The one at which it was too much, with what is wrong with it.
         last: String,
+    },
+    /// A group is being built from a history, or was left so.
+    UnderWay {
+        /// The stream.
+        stream: String,
+        /// The group.
+        group: String,
+    },
+    /// A group that is being built from a history is written to by somebody else.
+    TakenOver {
+        /// The stream.
+        stream: String,
     },
     /// The log's records could not be made a batch.
     Decode(DecodeError),
@@ -143,6 +159,17 @@ impl fmt::Display for IngestError {
                  definitions and start again, or start with --accept-bad, which files them as dead \
                  letters and goes on"
             ),
+            IngestError::UnderWay { stream, group } => write!(
+                f,
+                "group {group} of stream {stream} is being built from history, or was left so \
+                 half way; let `trueup backfill` come to its end, give the same command again if \
+                 it was broken off, or drop what it built with `trueup backfill --abandon`"
+            ),
+            IngestError::TakenOver { stream } => write!(
+                f,
+                "the groups of stream {stream} are no longer this backfill's: a worker or another \
+                 backfill has taken them; stop it, and begin with --again"
+            ),
             IngestError::Decode(error) => error.fmt(f),
             IngestError::Thread(error) => write!(f, "a thread could not be started: {error}"),
             IngestError::Panicked(said) => write!(
@@ -196,12 +223,30 @@ impl Worker {
     /// Finds where to begin and starts the thread. `source` is the stream's log.
     ///
     /// # Errors
-    /// [`IngestError::Gap`] if events would be missing, and what the store and the source say.
+    /// [`IngestError::Gap`] if events would be missing, [`IngestError::UnderWay`] if a history is
+    /// being read into the state, and what the store and the source say.
     pub fn start(
         options: WorkerOptions,
         source: Box<dyn Source>,
         runtime: &Handle,
     ) -> Result<Worker, IngestError> {
+        Worker::launch(options, Feed::Log(source), runtime)
+    }
+
+    /// The same for a history, of which `plan` was written down. It ends at the history's end.
+    ///
+    /// # Errors
+    /// [`IngestError::TakenOver`] if somebody else has come, and what the store says.
+    pub fn fill(
+        options: WorkerOptions,
+        history: History,
+        plan: Plan,
+        runtime: &Handle,
+    ) -> Result<Worker, IngestError> {
+        Worker::launch(options, Feed::History(Box::new(history), plan), runtime)
+    }
+
+    fn launch(options: WorkerOptions, feed: Feed, runtime: &Handle) -> Result<Worker, IngestError> {
         let stop = Arc::new(AtomicBool::new(false));
         let wake = Arc::clone(&options.wake);
         let name = format!("ingest {}", options.catalog.streams()[options.stream].stream.name);
@@ -214,7 +259,7 @@ impl Worker {
             flood: Flood::new(options.max_bad_percent),
             reported: BTreeSet::new(),
             options,
-            source,
+            feed,
             runtime: runtime.clone(),
             stop: Arc::clone(&stop),
             synced: Instant::now(),
@@ -272,7 +317,7 @@ impl Drop for Worker {
 /// What a worker's thread has.
 struct Work {
     options: WorkerOptions,
-    source: Box<dyn Source>,
+    feed: Feed,
     runtime: Handle,
     stop: Arc<AtomicBool>,
     quarantine: Quarantine,
@@ -302,10 +347,22 @@ impl Work {
         let catalog = Arc::clone(&self.options.catalog);
         let part = &catalog.streams()[self.options.stream];
         let store = Arc::clone(&self.options.store);
+        let log = match &mut self.feed {
+            Feed::Log(log) => log,
+            Feed::History(_, plan) => {
+                let stand = backfill::stand(&*store, &part.stream.name, &self.spaces, plan);
+                let look = self.runtime.block_on(stand)?;
+                return Ok(Standing::fill(part, look));
+            }
+        };
         // A log that was made anew is noticed by a look at it.
-        let roster = self.source.roster()?;
-        let number = self.source.number();
+        let roster = log.roster()?;
+        let number = log.number();
         let mut look = self.runtime.block_on(store.look(&self.spaces))?;
+        if let Some(group) = standing::under_way(part, &look) {
+            let (stream, group) = (part.stream.name.clone(), catalog.group(group).name.clone());
+            return Err(IngestError::UnderWay { stream, group });
+        }
         let gaps = standing::gaps(part, number, &roster, &look);
         for (group, why) in &gaps {
             let name = &catalog.group(*group).name;
@@ -321,25 +378,10 @@ impl Work {
         }
         // Asked of the log only where there is a marker to set: not on every way back.
         let since_us = match look.metas.iter().any(|meta| meta.complete_since_us.is_none()) {
-            true => self.complete_since(&roster)?,
+            true => complete_since(&mut **log, &roster, part.stream.future_us)?,
             false => i64::MIN,
         };
         Ok(Standing::begin(part, number, &roster, look, since_us))
-    }
-
-    /// The event time since when a state that begins with the log's first records is complete.
-    ///
-    /// A log held from its first record is the whole history. Else what is gone was admitted, so no
-    /// event time in it lies further ahead than the first record's log time and the bound on future
-    /// times.
-    fn complete_since(&mut self, roster: &[PartitionInfo]) -> Result<i64, IngestError> {
-        let mut since_us = i64::MIN;
-        for info in roster.iter().filter(|info| info.first > 0) {
-            let from = self.source.first_time_us(info.partition)?.unwrap_or(i64::MAX);
-            let ahead = from.saturating_add(self.part().stream.future_us).saturating_add(1);
-            since_us = since_us.max(ahead);
-        }
-        Ok(since_us)
     }
 
     /// Works until told to stop; `broken` is what the first step met.
@@ -383,7 +425,7 @@ impl Work {
     /// Goes back to the checkpoints with the partitions that are read here.
     fn begin_again(&mut self) -> Result<Standing, IngestError> {
         let mut found = self.begin(NewBeginning::Refuse)?;
-        self.source.seek(&found.own(&self.owned))?;
+        self.feed.seek(&found.own(&self.owned))?;
         Ok(found)
     }
 
@@ -412,14 +454,19 @@ impl Work {
         }
         let bounds =
             Bounds { records: BATCH_EVENTS, bytes: BATCH_BYTES, wait: self.patience(standing) };
-        match self.source.poll(&bounds)? {
-            Polled::Owned(partitions) => {
+        match self.feed.poll(&bounds)? {
+            Came::Owned(partitions) => {
                 // Said once: it must outlive a failure.
                 self.owned = partitions;
                 self.own(standing)?;
             }
-            Polled::Records(records) if records.is_empty() => {}
-            Polled::Records(records) => self.apply(standing, &records)?,
+            Came::End => {
+                let end = standing.owned().map(|(_, place)| place.next).max();
+                self.options.progress.end_history(end.unwrap_or(0));
+                return Ok(false);
+            }
+            Came::Records(records) if records.is_empty() => {}
+            came => self.apply(standing, &came)?,
         }
         if self.heard.elapsed() >= HEARTBEAT {
             self.hear(standing)?;
@@ -459,7 +506,7 @@ impl Work {
         let owned: Vec<u32> = standing.owned().map(|(partition, _)| partition).collect();
         // Read before the log is asked: what comes later than this is not claimed to be there.
         let now = self.options.clock.now();
-        let ends = self.source.ends(&owned)?;
+        let ends = self.feed.ends(&owned)?;
         for (partition, end) in owned.into_iter().zip(ends) {
             let Some(place) = standing.places.get_mut(&partition) else { continue };
             place.end = end;
@@ -479,11 +526,7 @@ impl Work {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        standing: &mut Standing,
-        records: &[SourceRecord],
-    ) -> Result<(), IngestError> {
+    fn apply(&mut self, standing: &mut Standing, came: &Came) -> Result<(), IngestError> {
         let WorkerOptions { catalog, progress, .. } = &self.options;
         let part = &catalog.streams()[self.options.stream];
         let behind = |group: usize, position: Position| {
@@ -493,40 +536,66 @@ impl Work {
             applied.is_some_and(|applied| position.offset > applied)
         };
         let source = standing.source;
-        let worked = |records: &[SourceRecord]| apply(catalog, part, source, records, behind);
-        let worked = self.quarantine.work(source, records, &progress.counts, worked)?;
-        let flood = flooded(&self.flood, &part.stream.name, records, &worked.letters)?;
-        self.bury(worked.letters)?;
-        Counts::add(&self.options.progress.counts.unknown_fields_read, worked.unknown_fields);
-        self.report(worked.unknown_names);
-        let prepared = worked.prepared;
-        let now = self.options.clock.now();
-        for record in records {
-            if let Some(place) = standing.places.get_mut(&record.partition) {
-                place.next = record.offset + 1;
-                // A producer's clock may be ahead of ours.
-                place.fresh_us = place.fresh_us.max(record.time_us.min(now.0));
-                place.told = false;
+        let records = |records: &[SourceRecord]| {
+            apply(catalog, part, Arrived::records(part, source, records)?, behind)
+        };
+        let (worked, flood) = match (came, &self.feed) {
+            (Came::Records(came), _) => {
+                let worked = self.quarantine.work(source, came, &progress.counts, records)?;
+                let flood = flooded(&self.flood, &part.stream.name, came, &worked.letters)?;
+                (worked, Some(flood))
             }
+            (Came::Rows(Some(rows)), Feed::History(_, plan)) => {
+                (apply(catalog, part, Arrived::rows(part, plan, rows), behind)?, None)
+            }
+            _ => return Ok(()),
+        };
+        let Applying { prepared, letters: bad, unknown_fields, unknown_names } = worked;
+        let counted = progress.counted.load(Ordering::Relaxed);
+        let new_bad = bad.iter().filter(|bad| bad.position.is_some_and(|at| at.1 >= counted));
+        let new_bad = new_bad.count() as u64;
+        let filed = self.bury(bad)?;
+        let progress = Arc::clone(&self.options.progress);
+        Counts::add(&progress.counts.unknown_fields_read, unknown_fields);
+        self.report(unknown_names);
+        let now = self.options.clock.now();
+        match came {
+            Came::Rows(Some(rows)) => {
+                // A history that is read again finds its letters filed.
+                Counts::add(&progress.counts.dead_letters, new_bad);
+                Counts::add(&progress.counts.rows, rows.count_from(counted));
+                progress.counted.fetch_max(rows.next, Ordering::Relaxed);
+                standing.advance(backfill::PARTITION, rows.next, NEVER_US);
+            }
+            Came::Records(records) => {
+                Counts::add(&progress.counts.dead_letters, filed);
+                for record in records {
+                    // A producer's clock may be ahead of ours.
+                    let fresh_us = record.time_us.min(now.0);
+                    standing.advance(record.partition, record.offset + 1, fresh_us);
+                }
+            }
+            _ => {}
         }
         let due = self.told.elapsed() >= self.options.store.checkpoint_every();
         self.write(standing, &prepared, due)?;
-        self.flood = flood;
+        if let Some(flood) = flood {
+            self.flood = flood;
+        }
         Ok(())
     }
 
-    /// Files dead letters; returns when they are everywhere where they are to be.
-    fn bury(&self, bad: Vec<DeadLetter>) -> Result<(), IngestError> {
+    /// Files dead letters, and says how many are new; returns when they are everywhere where they
+    /// are to be.
+    fn bury(&self, bad: Vec<DeadLetter>) -> Result<u64, IngestError> {
         if bad.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let stream = &self.part().stream.name;
         if let Some(letterbox) = &self.options.letterbox {
             self.runtime.block_on(letterbox.post(stream, &bad))?;
         }
-        let new = self.options.letters.bury(stream, bad)?;
-        Counts::add(&self.options.progress.counts.dead_letters, new);
-        Ok(())
+        Ok(self.options.letters.bury(stream, bad)?)
     }
 
     /// Says once of each name that fields of it are ignored.
@@ -582,7 +651,7 @@ impl Work {
             self.told = Instant::now();
             let places: Vec<(u32, u64)> =
                 standing.owned().map(|(partition, place)| (partition, place.next)).collect();
-            self.source.applied(&places);
+            self.feed.applied(&places);
         }
         Ok(())
     }
@@ -607,4 +676,23 @@ fn flooded(
         let last = format!("that at offset {offset} of partition {partition}: {why}");
         IngestError::Flood { stream: stream.to_owned(), bad, of, last }
     })
+}
+
+/// The event time since when a state that begins with the log's first records is complete.
+///
+/// A log held from its first record is the whole history. Else what is gone was admitted, so no
+/// event time in it lies further ahead than the first record's log time and the bound on future
+/// times.
+fn complete_since(
+    log: &mut dyn Source,
+    roster: &[PartitionInfo],
+    future_us: i64,
+) -> Result<i64, IngestError> {
+    let mut since_us = i64::MIN;
+    for info in roster.iter().filter(|info| info.first > 0) {
+        let from = log.first_time_us(info.partition)?.unwrap_or(i64::MAX);
+        let ahead = from.saturating_add(future_us).saturating_add(1);
+        since_us = since_us.max(ahead);
+    }
+    Ok(since_us)
 }

@@ -1,6 +1,7 @@
 //! What a person runs, on real parts: a server on a free loopback port, the command itself.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backfill;
 mod bad;
 mod bad_input;
 mod bounds;
@@ -28,6 +29,7 @@ mod poison;
 mod repeats;
 mod serving;
 mod source;
+mod state;
 mod support;
 mod tour;
 mod training;
