@@ -250,6 +250,11 @@ impl Job {
             catalog: Arc::clone(&self.catalog),
             stream: self.stream,
             letters: Arc::clone(&self.logs),
+            // A history's rows are at hand: letters tell which, and nothing of them need be
+            // remembered or sent elsewhere.
+            letterbox: None,
+            max_bad_percent: None,
+            data: None,
             store: Arc::clone(&self.store),
             clock: Clock::system(),
             progress: Arc::clone(&self.progress),

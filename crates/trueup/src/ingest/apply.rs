@@ -94,10 +94,10 @@ impl<'a> Arrived<'a> {
             let position = Position { source: HISTORY, partition: 0, offset: offset + 1 };
             (position, time_us(row))
         };
-        let letters = plan.letters();
+        let (letters, time_us) = (plan.letters(), Some(plan.begun_us));
         let letter = move |offset: u64, reason: String, mut bytes: Vec<u8>| {
             bytes.truncate(MAX_BAD_ROW_BYTES);
-            DeadLetter { position: Some((letters, offset)), reason, bytes }
+            DeadLetter { position: Some((letters, offset)), time_us, reason, bytes }
         };
         let bad = rows.bad.iter();
         let bad = bad.map(|bad| letter(bad.offset, bad.reason.clone(), bad.bytes.clone()));

@@ -275,7 +275,8 @@ impl Seen {
         let all = plain.len() + stale + unknown;
         assert!(plain.len() > all / 10, "too few plain answers to say anything");
         format!(
-            "{all} answers, {:.0} a second: {} plain and all right, {stale} stale, {unknown} unknown",
+            "{all} answers, {:.0} a second: {} plain and all right, {stale} stale, {unknown} \
+             unknown",
             all as f64 / asked_for.as_secs_f64(),
             plain.len(),
         )
