@@ -37,7 +37,7 @@ fn records(key: &Key, seconds: impl Iterator<Item = i64>) -> Vec<u8> {
 
 fn base_of(plan: &Plan, key: &Key, tail: &[u8]) -> Vec<u8> {
     let stored = Stored { base: None, tail };
-    fold(plan, key.bytes(), stored, &Limits::default()).unwrap().base
+    fold(plan, key.bytes(), stored, &Limits::default()).expect("own bytes").base
 }
 
 #[test]

@@ -35,6 +35,7 @@ impl Kind {
 }
 
 /// A running log.
+#[allow(dead_code, reason = "a server runs for as long as it is held")]
 pub(crate) enum Log {
     Kafka(Broker, Arc<KafkaProducer>, String),
     Nats(NatsServer, NatsProducer, String),
@@ -56,7 +57,7 @@ impl Log {
             Kind::Nats => {
                 let server = NatsServer::start();
                 server.make_stream("events", Config::default());
-                let producer = NatsProducer::open(server.settings("events", PARTITIONS)).unwrap();
+                let producer = NatsProducer::open(server.settings("events", PARTITIONS));
                 let url = server.url("events", PARTITIONS);
                 Log::Nats(server, producer, url)
             }
