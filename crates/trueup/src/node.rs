@@ -123,6 +123,7 @@ impl Node {
                 store: Arc::clone(&store),
                 clock: options.clock.clone(),
                 progress: Arc::clone(&progress[stream]),
+                lane: 1,
                 wake: Arc::clone(&wakes[stream]),
                 policy: options.policy,
             };

@@ -136,6 +136,8 @@ pub struct WorkerOptions {
     pub clock: Clock,
     /// Told how far it is.
     pub progress: Arc<Progress>,
+    /// Which of the stream's workers in this process it is.
+    pub lane: u64,
     /// Ends the wait of a source that listens to it, so that stopping need not wait.
     pub wake: Arc<Bell>,
     /// What to do about a gap.
@@ -260,7 +262,13 @@ impl Work {
             tracing::warn!(group = name, why, "a new beginning: the group's state is dropped");
             self.runtime.block_on(store.drop_space(catalog.space(*group)))?;
         }
-        if !gaps.is_empty() {
+        let orphans = standing::orphans(part, &look);
+        for &group in &orphans {
+            let name = &catalog.group(group).name;
+            tracing::warn!(group = name, "nobody vouches for the group's state: it is dropped");
+            self.runtime.block_on(store.drop_space(catalog.space(group)))?;
+        }
+        if !gaps.is_empty() || !orphans.is_empty() {
             look = self.runtime.block_on(store.look(&self.spaces))?;
         }
         // Asked of the log only where there is a marker to set: not on every way back.
@@ -485,7 +493,7 @@ impl Work {
             let (records, end) = (place.next, place.end.max(place.next));
             (partition, Applied { records, end, fresh_us: place.fresh_us.max(0) })
         });
-        progress.advance(owned.collect());
+        progress.advance(self.options.lane, owned.collect());
         let keys = appends.iter().enumerate().map(|(n, append)| (prepared.group_of(n), append.at));
         self.runtime.block_on(compact(catalog, &**store, &progress.counts, keys, &grown))?;
         self.dirty = true;
