@@ -1,20 +1,27 @@
 //! One process: store, log, workers and server put together from settings, and taken apart again.
 
+mod channels;
+mod follow;
+mod keeper;
+mod lanes;
+
+use self::follow::Follower;
+use self::keeper::Keeper;
+use self::lanes::Catalogs;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::http::{App, Health, Metrics, router};
+use crate::http::{App, router};
 use crate::ingest::source::{
     LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source, SourceError,
 };
-use crate::ingest::{
-    Bell, IngestError, NewBeginning, Progress, Pusher, Sink, Worker, WorkerOptions,
-};
+use crate::ingest::{Bell, IngestError, NewBeginning, Sink};
 use crate::place::{Place, RedisPlace, RedisStreamPlace, SourcePlace, Sources, by_stream};
-use crate::serve::Serving;
+use crate::release::{Note, ReleaseError};
 use axum::Router;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -24,9 +31,6 @@ use trueup_store::{
 
 /// How long requests that are under way may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// How often a node looks whether its workers go on.
-const WATCH: Duration = Duration::from_millis(200);
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub enum NodeError {
     Store(StoreError),
     /// A worker.
     Ingest(IngestError),
+    /// The definitions in service.
+    Release(ReleaseError),
     /// The settings and the definitions do not fit together.
     Settings(String),
     /// The metrics' names; a fault of this program.
@@ -70,6 +76,7 @@ impl fmt::Display for NodeError {
         match self {
             NodeError::Store(error) => error.fmt(f),
             NodeError::Ingest(error) => error.fmt(f),
+            NodeError::Release(error) => error.fmt(f),
             NodeError::Settings(reason) => f.write_str(reason),
             NodeError::Metrics(error) => write!(f, "the metrics do not fit together: {error}"),
             NodeError::Io(error) => write!(f, "the server cannot listen or go on: {error}"),
@@ -91,12 +98,17 @@ impl From<IngestError> for NodeError {
     }
 }
 
+impl From<ReleaseError> for NodeError {
+    fn from(error: ReleaseError) -> NodeError {
+        NodeError::Release(error)
+    }
+}
+
 /// A process's parts, working.
 #[derive(Debug)]
 pub struct Node {
     app: Arc<App>,
-    workers: Vec<Worker>,
-    running: Vec<Arc<AtomicBool>>,
+    keeper: Keeper,
 }
 
 impl Node {
@@ -106,50 +118,10 @@ impl Node {
     /// # Errors
     /// [`NodeError`], each with the place and the remedy.
     pub fn start(options: NodeOptions) -> Result<Node, NodeError> {
-        let streams = options.catalog.streams().len();
-        let sources = sources(&options)?;
         let runtime = Handle::current();
-        let (store, log) =
-            tokio::task::block_in_place(|| runtime.block_on(open(&options.place, options.ingest)))?;
-        let progress: Vec<Arc<Progress>> = (0..streams).map(|_| Arc::default()).collect();
-        let wakes: Vec<Arc<Bell>> = (0..streams).map(|_| Arc::default()).collect();
-        let mut workers = Vec::new();
-        for stream in 0..streams {
-            let Some(log) = log.as_ref().filter(|_| options.ingest) else { break };
-            let worker = WorkerOptions {
-                catalog: Arc::clone(&options.catalog),
-                stream,
-                letters: Arc::clone(log),
-                store: Arc::clone(&store),
-                clock: options.clock.clone(),
-                progress: Arc::clone(&progress[stream]),
-                lane: 1,
-                wake: Arc::clone(&wakes[stream]),
-                policy: options.policy,
-            };
-            let name = &options.catalog.streams()[stream].stream.name;
-            let wake = &wakes[stream];
-            let start = || -> Result<Worker, IngestError> {
-                let source = source(sources[stream].as_ref(), name, log, wake)?;
-                Worker::start(worker, source, &runtime)
-            };
-            workers.push(tokio::task::block_in_place(start)?);
-        }
-        let running: Vec<_> = workers.iter().map(|_| Arc::new(AtomicBool::new(true))).collect();
-        let serving = Serving {
-            catalog: Arc::clone(&options.catalog),
-            store,
-            clock: options.clock.clone(),
-            max_staleness_us: i64::try_from(options.max_staleness.as_micros()).unwrap_or(i64::MAX),
-        };
-        let sinks = sources.iter().map(|place| sink(place.as_ref(), log.as_ref()));
-        let sinks = sinks.collect::<Result<_, _>>()?;
-        let (catalog, clock) = (options.catalog, options.clock);
-        let pusher = Pusher { catalog, log, sinks, clock, progress, wakes };
-        let health = Health { stopping: AtomicBool::new(false), workers: running.clone() };
-        let metrics = Metrics::new().map_err(|error| NodeError::Metrics(error.to_string()))?;
-        let app = Arc::new(App::new(serving, pusher, health, metrics, options.token));
-        Ok(Node { app, workers, running })
+        let follower = tokio::task::block_in_place(|| Follower::begin(options, &runtime))?;
+        let app = Arc::clone(&follower.app);
+        Ok(Node { app, keeper: Keeper::start(follower)? })
     }
 
     /// What the handlers share.
@@ -168,7 +140,7 @@ impl Node {
     /// # Errors
     /// What ended the server or a worker.
     pub async fn serve(
-        mut self,
+        self,
         listener: TcpListener,
         router: Router,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -182,35 +154,23 @@ impl Node {
             let _ = ending.send(());
         };
         let server = axum::serve(listener, router).with_graceful_shutdown(signal);
-        let mut server = std::pin::pin!(std::future::IntoFuture::into_future(server));
         let drained = async {
             if ended.await.is_ok() {
                 tokio::time::sleep(DRAIN).await;
             }
         };
-        let mut drained = std::pin::pin!(drained);
-        let served = loop {
-            tokio::select! {
-                served = &mut server => break served,
-                () = &mut drained => break Ok(()),
-                () = tokio::time::sleep(WATCH) => self.watch(),
-            }
+        let served = tokio::select! {
+            served = std::future::IntoFuture::into_future(server) => served,
+            () = drained => Ok(()),
         };
         let stopped = self.stop();
         served.map_err(NodeError::Io)?;
         stopped
     }
 
-    /// Whether all workers go on, as of the last [`Node::watch`].
+    /// Whether all workers that answers come from go on.
     pub fn is_working(&self) -> bool {
-        self.running.iter().all(|running| running.load(Ordering::SeqCst))
-    }
-
-    /// Looks whether the workers go on.
-    pub fn watch(&mut self) {
-        for (worker, running) in self.workers.iter().zip(&self.running) {
-            running.store(worker.is_running(), Ordering::SeqCst);
-        }
+        self.app.health.workers().iter().all(|worker| worker.runs)
     }
 
     /// Ends the workers after their batch and makes the store durable.
@@ -218,28 +178,56 @@ impl Node {
     /// # Errors
     /// What ended a worker before.
     pub fn stop(self) -> Result<(), NodeError> {
-        let stops: Vec<Result<(), IngestError>> =
-            tokio::task::block_in_place(|| self.workers.into_iter().map(Worker::stop).collect());
-        stops.into_iter().collect::<Result<(), IngestError>>().map_err(NodeError::Ingest)
+        tokio::task::block_in_place(|| self.keeper.stop()).map_err(NodeError::Ingest)
     }
 }
 
-/// By stream, where its events come from; `None` for the log that HTTP push writes.
-fn sources(options: &NodeOptions) -> Result<Vec<Option<SourcePlace>>, NodeError> {
-    let streams = options.catalog.streams();
-    let names: Vec<&str> = streams.iter().map(|part| part.stream.name.as_str()).collect();
-    let said = by_stream(&options.sources, &names).map_err(NodeError::Settings)?;
-    let mut sources = vec![None; names.len()];
-    for (stream, place) in said {
+/// Where streams come from that have not the log that HTTP push writes, by their names: those of
+/// this process's own definitions and of others that it keeps.
+fn by_name(
+    options: &NodeOptions,
+    note: Option<&Note>,
+    catalogs: &Catalogs,
+) -> Result<BTreeMap<String, SourcePlace>, NodeError> {
+    let names = |catalog: &Catalog| -> Vec<String> {
+        catalog.streams().iter().map(|part| part.stream.name.clone()).collect()
+    };
+    let own = names(&options.catalog);
+    let mut all = own.clone();
+    all.extend(catalogs.values().flat_map(|catalog| names(catalog)));
+    all.sort();
+    all.dedup();
+    let mut said = options.sources.clone();
+    if let [only] = own.as_slice() {
+        // Whoever declares one stream need not name it, whatever else is still kept.
+        said.iter_mut().for_each(|(stream, _)| *stream = stream.take().or(Some(only.clone())));
+    }
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let mut sources = BTreeMap::new();
+    for (stream, place) in by_stream(&said, &all).map_err(NodeError::Settings)? {
         if let SourcePlace::File(path) = &place {
             let path = path.display();
             return Err(NodeError::Settings(format!(
                 "source file:{path}: a server takes in no files; do so with `trueup ingest`"
             )));
         }
-        sources[stream] = Some(place);
+        sources.insert(all[stream].to_owned(), place);
     }
-    Ok(sources)
+    let current = note.and_then(|note| catalogs.get(&note.current.digest));
+    let lost = current.into_iter().flat_map(|current| names(current)).find(|stream| {
+        options.ingest
+            && !sources.is_empty()
+            && !own.contains(stream)
+            && !sources.contains_key(stream)
+    });
+    match lost {
+        None => Ok(sources),
+        Some(stream) => Err(NodeError::Settings(format!(
+            "the definitions in service read stream {stream}, which these files do not declare, \
+             and no setting says where its events come from: keep its source, as {stream}=URL, \
+             until the new definitions are served and `trueup forget` was run"
+        ))),
+    }
 }
 
 /// Opens the state, and the logs where this process has them.
@@ -275,17 +263,18 @@ fn redis_options(place: &RedisPlace) -> RedisOptions {
     options
 }
 
-/// The log that a stream's worker reads.
+/// The log that a stream's worker reads. Readers of another lane share it out among themselves.
 fn source(
     place: Option<&SourcePlace>,
     stream: &str,
+    lane: Option<&str>,
     log: &Arc<Log>,
     wake: &Arc<Bell>,
 ) -> Result<Box<dyn Source>, SourceError> {
     match place {
-        Some(SourcePlace::Kafka(place)) => kafka::source(place),
+        Some(SourcePlace::Kafka(place)) => kafka::source(place, lane),
         Some(SourcePlace::RedisStream(place)) => {
-            Ok(Box::new(RedisStreamSource::open(redis_stream(place)?)?))
+            Ok(Box::new(RedisStreamSource::open(redis_stream(place)?.in_lane(lane))?))
         }
         _ => Ok(Box::new(LogSource::open(Arc::clone(log), stream, Arc::clone(wake))?)),
     }
@@ -319,8 +308,11 @@ mod kafka {
     use crate::ingest::source::{KafkaProducer, KafkaSettings, KafkaSource, Source, SourceError};
     use crate::place::KafkaPlace;
 
-    pub(super) fn source(place: &KafkaPlace) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(KafkaSource::open(settings(place)?)?))
+    pub(super) fn source(
+        place: &KafkaPlace,
+        lane: Option<&str>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(KafkaSource::open(settings(place)?.in_lane(lane))?))
     }
 
     pub(super) fn sink(place: &KafkaPlace) -> Result<Sink, SourceError> {
@@ -343,7 +335,10 @@ mod kafka {
     use crate::ingest::source::{Source, SourceError};
     use crate::place::KafkaPlace;
 
-    pub(super) fn source(place: &KafkaPlace) -> Result<Box<dyn Source>, SourceError> {
+    pub(super) fn source(
+        place: &KafkaPlace,
+        _lane: Option<&str>,
+    ) -> Result<Box<dyn Source>, SourceError> {
         Err(without(place))
     }
 

@@ -53,7 +53,7 @@ async fn ingest(
 ) -> Result<ExitCode, Failure> {
     let from_brokers = !options.sources.is_empty();
     let stop = super::run::stop_signal()?;
-    let mut node = Node::start(options).map_err(|error| format!("error: {error}"))?;
+    let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
     let mut refused = 0;
     for (stream, place) in &sources {
         if let SourcePlace::File(path) = place {
@@ -66,7 +66,7 @@ async fn ingest(
         while node.is_working() {
             tokio::select! {
                 () = &mut stop => break,
-                () = tokio::time::sleep(LOOK) => node.watch(),
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     } else {
@@ -78,11 +78,11 @@ async fn ingest(
 
 /// Waits until all that the local logs have is applied.
 async fn apply_all(node: &Node) {
-    let app = node.app();
-    for (number, part) in app.catalog().streams().iter().enumerate() {
+    let live = node.app().live();
+    for (number, part) in live.catalog().streams().iter().enumerate() {
         let name = &part.stream.name;
-        let end = app.pusher.end(number).unwrap_or(0);
-        let progress = &app.pusher.progress[number];
+        let end = live.pusher.end(number).unwrap_or(0);
+        let progress = &live.pusher.progress[number];
         let bar = bar(Some(end), &format!("applying {name}"));
         while progress.applied().records < end {
             bar.set_position(progress.applied().records);
@@ -93,11 +93,28 @@ async fn apply_all(node: &Node) {
         bar.finish_and_clear();
         println!("{name}: {end} events in the log, all applied");
     }
+    serve_candidate(node).await;
+}
+
+/// Waits until definitions that are on their way are in service, unless they lack what the log does
+/// not bring.
+async fn serve_candidate(node: &Node) {
+    let on_its_way = || {
+        let told = node.app().told();
+        let lacks = told.candidate.as_ref().map(|candidate| candidate.stuck.is_empty());
+        (lacks == Some(true)).then(|| told.sentence()).flatten()
+    };
+    let Some(sentence) = on_its_way() else { return };
+    eprintln!("{sentence}");
+    while on_its_way().is_some() && node.is_working() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Pushes a file's events into a stream's log; returns how many were refused.
 async fn take_in(node: &Node, stream: usize, path: &Path) -> Result<usize, Failure> {
-    let pusher = &node.app().pusher;
+    let live = node.app().live();
+    let pusher = &live.pusher;
     let decoder = &pusher.catalog.streams()[stream].decoder;
     let bar = bar(None, &format!("reading {}", path.display()));
     let runtime = tokio::runtime::Handle::current();

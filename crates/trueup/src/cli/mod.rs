@@ -4,6 +4,7 @@
 //! parse; 3 done, but some events were refused (`push`, `ingest`).
 
 mod bench;
+mod change;
 mod check;
 mod common;
 mod completions;
@@ -51,6 +52,12 @@ enum Command {
     Push(push::Args),
     /// Ask a server for one row of a view
     Get(get::Args),
+    /// Serve the previous definitions again
+    Rollback(change::Args),
+    /// Serve the definitions that are on their way now, whatever they still lack
+    Promote(change::Args),
+    /// Drop what only the previous definitions need; there is no way back to them then
+    Forget(change::Args),
     /// Build a training set from history
     Train(train::Args),
     /// Make card transactions with fraud scenarios
@@ -76,6 +83,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Ingest(args) => ingest::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Get(args) => get::run(&args).map(done),
+        Command::Rollback(args) => change::run(&args, change::Change::Rollback).map(done),
+        Command::Promote(args) => change::run(&args, change::Change::Promote).map(done),
+        Command::Forget(args) => change::run(&args, change::Change::Forget).map(done),
         Command::Train(args) => train::run(&args).map(done),
         Command::Simulate(args) => simulate::run(&args).map(done),
         Command::Bench(args) => bench::run(&args).map(done),

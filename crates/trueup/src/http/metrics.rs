@@ -107,8 +107,8 @@ impl Metrics {
     pub(super) fn text(&self, app: &App) -> String {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.ingest.reset();
-        let now = app.serving.clock.now().0;
-        let streams = app.catalog().streams().iter().zip(&app.pusher.progress);
+        let (now, live) = (app.clock.now().0, app.live());
+        let streams = live.catalog().streams().iter().zip(&live.pusher.progress);
         for (number, (part, progress)) in streams.enumerate() {
             let stream = part.stream.name.as_str();
             let counts = &progress.counts;
@@ -134,7 +134,7 @@ impl Metrics {
             };
             gauge(&self.applied, applied.records);
             // A log that cannot be read shows in /readyz; here it has no lag to tell.
-            if let Some(end) = app.pusher.end(number) {
+            if let Some(end) = live.pusher.end(number) {
                 gauge(&self.lag, end.saturating_sub(applied.records));
             }
             if applied.fresh_us > 0 {

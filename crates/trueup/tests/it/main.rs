@@ -5,6 +5,7 @@ mod bad_input;
 mod bounds;
 #[cfg(feature = "kafka")]
 mod broker;
+mod changing;
 mod child;
 mod commands;
 mod contract;
@@ -14,6 +15,7 @@ mod parity;
 mod pay;
 #[cfg(feature = "kafka")]
 mod pipeline;
+mod release;
 mod repeats;
 mod serving;
 mod source;
