@@ -33,4 +33,8 @@ fuzz TARGET SECONDS="600":
 
 # Faults on real servers, so many in each test: kills, failovers, flushes, moves
 chaos ROUNDS="40":
-    TRUEUP_CHAOS_ROUNDS={{ROUNDS}} cargo nextest run {{all}} -E 'test(/^pipeline::/)'
+    TRUEUP_CHAOS_ROUNDS={{ROUNDS}} cargo nextest run {{all}} -E 'test(/^pipeline/)' --no-capture
+
+# All faults mixed while readers ask, for so long in all
+chaos-mixed MINUTES="30":
+    TRUEUP_CHAOS_MINUTES={{MINUTES}} cargo nextest run {{all}} -E 'test(/^chaos::/)' --no-capture

@@ -61,6 +61,16 @@ impl Events {
         self.times.is_empty()
     }
 
+    /// All of them, one by one.
+    pub(crate) fn all(&self) -> Vec<Event> {
+        let event = |i: usize| Event {
+            time: self.times[i],
+            id: self.ids[i].clone(),
+            slots: self.slots.iter().map(|column| column.value(i)).collect(),
+        };
+        (0..self.len()).map(event).collect()
+    }
+
     /// Appends an event without looking at order or identity; [`Events::normalise`] or
     /// [`Events::merge`] comes after.
     pub fn push(&mut self, time: i64, id: Id, slots: &[Value]) {

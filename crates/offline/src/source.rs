@@ -14,13 +14,16 @@ use trueup_sql::decode::{DecodeError, Decoded, Decoder};
 /// Rows of a Parquet file read at a time: large enough for columns to pay, a few megabytes.
 const BATCH_ROWS: usize = 65_536;
 
+/// The same for those who want them in pieces: some hundred kilobytes.
+const PIECE_ROWS: usize = 8_192;
+
 /// What is read, by the ending of the name.
 const ENDINGS: &str = ".parquet, .csv, .json, .jsonl or .ndjson";
 
 /// Behind the name of a training set, the name of its manifest.
 pub(crate) const MANIFEST_ENDING: &str = ".manifest.json";
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Format {
     Parquet,
     Csv,
@@ -28,10 +31,12 @@ enum Format {
 }
 
 /// Rows of a file, decoded.
-pub(crate) struct Rows {
+#[derive(Clone, Debug)]
+pub struct Rows {
     /// The file's name.
-    pub(crate) source: Arc<str>,
-    pub(crate) decoded: Decoded,
+    pub source: Arc<str>,
+    /// The rows, good and bad.
+    pub decoded: Decoded,
     /// Numbers of rows are those of lines.
     pub(crate) lines: bool,
     /// To add to the numbers of rows.
@@ -40,9 +45,75 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Where the row stands that the decoder calls number `index`.
-    pub(crate) fn place(&self, index: usize) -> Place {
+    pub fn place(&self, index: usize) -> Place {
         place(self.lines, self.before, index)
     }
+
+    /// The number in its file of the row that the decoder calls number `index`: from 0, ascending;
+    /// in a text file that of its line, so not every number is one of a row.
+    pub fn number(&self, index: usize) -> u64 {
+        self.before + index as u64
+    }
+}
+
+/// A file of events, for those who read a history a piece at a time and may have to go on from the
+/// middle of it.
+#[derive(Clone, Debug)]
+pub struct EventFile {
+    path: PathBuf,
+    format: Format,
+    bytes: u64,
+}
+
+impl EventFile {
+    /// The file at `path`, or those of the folder there in the order of their names, as
+    /// [`History::read`](crate::History::read) takes them.
+    ///
+    /// # Errors
+    /// [`OfflineError::File`] if one cannot be looked at, or its ending does not say what it is.
+    pub fn all(path: &Path) -> Result<Vec<EventFile>, OfflineError> {
+        let file = |(path, format): (PathBuf, Format)| {
+            let about = std::fs::metadata(&path).map_err(|e| OfflineError::file(&path, e))?;
+            Ok(EventFile { path, format, bytes: about.len() })
+        };
+        files_of(path)?.into_iter().map(file).collect()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long it is.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads the rows whose [`Rows::number`] is `from` or above, and hands them on some thousands
+    /// at a time; rows before may be among the first that come. `watch` is told how many bytes of
+    /// the file were read.
+    ///
+    /// # Errors
+    /// [`OfflineError::File`], or what `each` said.
+    pub fn read<E: From<OfflineError>>(
+        &self,
+        decoder: &Decoder,
+        from: u64,
+        watch: Watch<'_>,
+        each: &mut dyn FnMut(Rows) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let meter = Meter::new(watch, Phase::Read, self.bytes);
+        let part = Part { from, batch_rows: PIECE_ROWS };
+        let file = File::open(&self.path).map_err(|e| OfflineError::file(&self.path, e))?;
+        read_file((&self.path, self.format, file, self.bytes), decoder, &meter, part, each)
+    }
+}
+
+/// Which rows of a file to read, and how many at a time where the format leaves that open.
+#[derive(Clone, Copy)]
+struct Part {
+    from: u64,
+    batch_rows: usize,
 }
 
 /// Where the row stands that a decoder calls number `index`.
@@ -67,32 +138,41 @@ pub(crate) fn read(
         files.push((path, format, file, bytes));
     }
     let meter = Meter::new(watch, Phase::Read, files.iter().map(|(.., bytes)| bytes).sum());
+    let part = Part { from: 0, batch_rows: BATCH_ROWS };
     for (path, format, file, bytes) in files {
-        let source: Arc<str> = path.display().to_string().into();
-        let failed = |e: DecodeError| OfflineError::file(&path, e);
-        let text = Counted { file: &file, meter: &meter };
-        let mut lines = |decoded: Result<Decoded, DecodeError>| {
-            let (decoded, source) = (decoded.map_err(failed)?, source.clone());
-            each(Rows { source, decoded, lines: true, before: 0 })
-        };
-        match format {
-            Format::Csv => decoder.csv_reader(text).map_err(failed)?.try_for_each(&mut lines)?,
-            Format::JsonLines => {
-                decoder.json_reader(text).map_err(failed)?.try_for_each(&mut lines)?;
-            }
-            Format::Parquet => parquet(&path, file, decoder, (&meter, bytes), &mut each)?,
-        }
+        read_file((&path, format, file, bytes), decoder, &meter, part, &mut each)?;
     }
     Ok(())
 }
 
-fn parquet(
-    path: &Path,
-    file: File,
+fn read_file<E: From<OfflineError>>(
+    (path, format, file, bytes): (&Path, Format, File, u64),
     decoder: &Decoder,
-    (meter, bytes): (&Meter<'_>, u64),
-    each: &mut impl FnMut(Rows) -> Result<(), OfflineError>,
-) -> Result<(), OfflineError> {
+    meter: &Meter<'_>,
+    part: Part,
+    each: &mut dyn FnMut(Rows) -> Result<(), E>,
+) -> Result<(), E> {
+    let source: Arc<str> = path.display().to_string().into();
+    let failed = |e: DecodeError| OfflineError::file(path, e);
+    let text = Counted { file: &file, meter };
+    let mut lines = |decoded: Result<Decoded, DecodeError>| {
+        let (decoded, source) = (decoded.map_err(failed)?, source.clone());
+        each(Rows { source, decoded, lines: true, before: 0 })
+    };
+    match format {
+        Format::Csv => decoder.csv_reader(text).map_err(failed)?.try_for_each(&mut lines),
+        Format::JsonLines => decoder.json_reader(text).map_err(failed)?.try_for_each(&mut lines),
+        Format::Parquet => parquet((path, file, bytes), decoder, meter, part, each),
+    }
+}
+
+fn parquet<E: From<OfflineError>>(
+    (path, file, bytes): (&Path, File, u64),
+    decoder: &Decoder,
+    meter: &Meter<'_>,
+    part: Part,
+    each: &mut dyn FnMut(Rows) -> Result<(), E>,
+) -> Result<(), E> {
     let failed = |e: parquet::errors::ParquetError| OfflineError::file(path, e);
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
     let stream = decoder.stream();
@@ -100,17 +180,21 @@ fn parquet(
     let declared = fields.filter(|(_, field)| stream.column(field.name()).is_some());
     let declared: Vec<usize> = declared.map(|(root, _)| root).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), declared);
-    let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
     let source: Arc<str> = path.display().to_string().into();
-    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0).max(1);
-    let (mut before, mut told) = (0, 0);
+    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let mut before = part.from.min(rows);
+    let builder = builder.with_projection(mask).with_batch_size(part.batch_rows);
+    let builder = builder.with_offset(usize::try_from(before).unwrap_or(usize::MAX));
+    // Of the file's bytes the part that its rows are of all.
+    let share = |n: u64| (u128::from(bytes) * u128::from(n) / u128::from(rows.max(1))) as u64;
+    let mut told = share(before);
+    meter.add(told);
     for batch in builder.build().map_err(failed)? {
         let batch = batch.map_err(|e| OfflineError::file(path, e))?;
         let decoded = decoder.arrow(&batch).map_err(|e| OfflineError::file(path, e))?;
         each(Rows { source: source.clone(), decoded, lines: false, before })?;
         before += batch.num_rows() as u64;
-        // Of the file's bytes the part that its rows are of all.
-        let now = (u128::from(bytes) * u128::from(before.min(rows)) / u128::from(rows)) as u64;
+        let now = share(before.min(rows));
         meter.add(now - told);
         told = now;
     }

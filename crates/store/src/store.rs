@@ -418,8 +418,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// longer the one that was folded, and nothing is changed.
     fn swap<'a>(&'a self, swaps: &'a [Swap<'a>]) -> Answer<'a, Vec<bool>>;
 
-    /// Removes all keys, checkpoints and the marker of a space.
+    /// Removes all keys, checkpoints and the marker of a space. On a store where that is not one
+    /// moment the marker goes first and the checkpoints last, so that one who was interrupted is
+    /// not taken for one who has not begun.
     fn drop_space<'a>(&'a self, space: Space) -> Answer<'a, ()>;
+
+    /// Makes every other writer look again: what one says who looked before this is refused as
+    /// [`StoreError::Rewound`]. For one who takes a space over and has written down that he does.
+    /// A store that one process has for itself has no other writer, and nothing to do.
+    fn fence(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// All spaces that were written to, in ascending order.
     fn spaces(&self) -> Answer<'_, Vec<Space>>;

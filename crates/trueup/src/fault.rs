@@ -1,5 +1,5 @@
-//! Places at which a test can end the process as a crash would. Without the feature `testing` they
-//! are nothing.
+//! Places, and records, at which a test can end the process as a crash would. Without the feature
+//! `testing` they are nothing.
 
 /// Ends the process at once if the environment variable `TRUEUP_CRASH` names this place and how
 /// many times it is passed before: `compaction:3` survives three compactions.
@@ -20,6 +20,30 @@ pub fn point(place: &str) {
         std::process::abort();
     }
 }
+
+/// Ends the process, or panics, if one of these records holds what the environment variable
+/// `TRUEUP_POISON` names: `abort:TEXT` or `panic:TEXT`.
+#[cfg(feature = "testing")]
+pub fn poison(records: &[&[u8]]) {
+    use std::sync::OnceLock;
+    static CUE: OnceLock<Option<(bool, Vec<u8>)>> = OnceLock::new();
+    let cue = CUE.get_or_init(|| {
+        let said = std::env::var("TRUEUP_POISON").ok()?;
+        let (how, text) = said.split_once(':')?;
+        (!text.is_empty()).then(|| (how == "abort", text.as_bytes().to_vec()))
+    });
+    let Some((abort, text)) = cue else { return };
+    if records.iter().any(|record| record.windows(text.len()).any(|found| found == &text[..])) {
+        match abort {
+            true => std::process::abort(),
+            false => panic!("poisoned on cue"),
+        }
+    }
+}
+
+/// Nothing, outside tests.
+#[cfg(not(feature = "testing"))]
+pub fn poison(_records: &[&[u8]]) {}
 
 /// Nothing, outside tests.
 #[cfg(not(feature = "testing"))]

@@ -10,12 +10,13 @@ use self::keeper::Keeper;
 use self::lanes::Catalogs;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::http::{App, router};
+use crate::http::{App, operations, router};
+use crate::ingest::backfill::LogState;
 use crate::ingest::source::{
     LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source, SourceError,
 };
-use crate::ingest::{Bell, IngestError, NewBeginning, Sink};
-use crate::place::{Place, RedisPlace, RedisStreamPlace, SourcePlace, Sources, by_stream};
+use crate::ingest::{Bell, IngestError, Letterbox, NewBeginning, Pusher, Sink};
+use crate::place::{BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream};
 use crate::release::{Note, ReleaseError};
 use axum::Router;
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub struct NodeOptions {
     pub place: Place,
     /// Where events come from, beside HTTP push.
     pub sources: Sources,
+    /// What becomes of records that cannot be used.
+    pub bad: BadRecords,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token that callers must have, if any.
@@ -134,6 +137,11 @@ impl Node {
         router(Arc::clone(&self.app))
     }
 
+    /// The routes of a node that only applies events.
+    pub fn operations(&self) -> Router {
+        operations(Arc::clone(&self.app))
+    }
+
     /// Serves a router until `stop` is done, lets requests under way end, and then ends the workers
     /// and makes the store durable.
     ///
@@ -170,7 +178,7 @@ impl Node {
 
     /// Whether all workers that answers come from go on.
     pub fn is_working(&self) -> bool {
-        self.app.health.workers().iter().all(|worker| worker.runs)
+        self.app.health.workers().iter().all(|worker| worker.trouble.is_none())
     }
 
     /// Ends the workers after their batch and makes the store durable.
@@ -182,6 +190,46 @@ impl Node {
     }
 }
 
+/// Takes events for a process that does not run, into the logs that its streams have; nothing of
+/// them is applied.
+///
+/// # Errors
+/// [`NodeError`], when the logs cannot be opened.
+pub fn pusher(
+    catalog: Arc<Catalog>,
+    log: Log,
+    said: &Sources,
+    clock: Clock,
+) -> Result<Pusher, NodeError> {
+    let names = stream_names(&catalog);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let places = logs_of(said, &names)?;
+    let pusher = Pusher::local(Arc::clone(&catalog), log, clock);
+    let sink = |number| Ok(Arc::new(sink(places.get(&number), pusher.log.as_ref())?));
+    let sinks = (0..names.len()).map(sink).collect::<Result<_, IngestError>>()?;
+    Ok(Pusher { sinks, ..pusher })
+}
+
+fn stream_names(catalog: &Catalog) -> Vec<String> {
+    catalog.streams().iter().map(|part| part.stream.name.clone()).collect()
+}
+
+/// Where streams with these names come from that have not the log that HTTP push writes, by their
+/// numbers.
+fn logs_of(said: &Sources, names: &[&str]) -> Result<BTreeMap<usize, SourcePlace>, NodeError> {
+    let mut places = BTreeMap::new();
+    for (stream, place) in by_stream(said, names).map_err(NodeError::Settings)? {
+        if let SourcePlace::File(path) = &place {
+            let path = path.display();
+            return Err(NodeError::Settings(format!(
+                "source file:{path}: a server takes in no files; do so with `trueup ingest`"
+            )));
+        }
+        places.insert(stream, place);
+    }
+    Ok(places)
+}
+
 /// Where streams come from that have not the log that HTTP push writes, by their names: those of
 /// this process's own definitions and of others that it keeps.
 fn by_name(
@@ -189,12 +237,9 @@ fn by_name(
     note: Option<&Note>,
     catalogs: &Catalogs,
 ) -> Result<BTreeMap<String, SourcePlace>, NodeError> {
-    let names = |catalog: &Catalog| -> Vec<String> {
-        catalog.streams().iter().map(|part| part.stream.name.clone()).collect()
-    };
-    let own = names(&options.catalog);
+    let own = stream_names(&options.catalog);
     let mut all = own.clone();
-    all.extend(catalogs.values().flat_map(|catalog| names(catalog)));
+    all.extend(catalogs.values().flat_map(|catalog| stream_names(catalog)));
     all.sort();
     all.dedup();
     let mut said = options.sources.clone();
@@ -203,18 +248,11 @@ fn by_name(
         said.iter_mut().for_each(|(stream, _)| *stream = stream.take().or(Some(only.clone())));
     }
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let mut sources = BTreeMap::new();
-    for (stream, place) in by_stream(&said, &all).map_err(NodeError::Settings)? {
-        if let SourcePlace::File(path) = &place {
-            let path = path.display();
-            return Err(NodeError::Settings(format!(
-                "source file:{path}: a server takes in no files; do so with `trueup ingest`"
-            )));
-        }
-        sources.insert(all[stream].to_owned(), place);
-    }
+    let places = logs_of(&said, &all)?.into_iter();
+    let sources: BTreeMap<String, SourcePlace> =
+        places.map(|(stream, place)| (all[stream].to_owned(), place)).collect();
     let current = note.and_then(|note| catalogs.get(&note.current.digest));
-    let lost = current.into_iter().flat_map(|current| names(current)).find(|stream| {
+    let lost = current.into_iter().flat_map(|current| stream_names(current)).find(|stream| {
         options.ingest
             && !sources.is_empty()
             && !own.contains(stream)
@@ -231,7 +269,7 @@ fn by_name(
 }
 
 /// Opens the state, and the logs where this process has them.
-async fn open(
+pub(crate) async fn open(
     place: &Place,
     ingest: bool,
 ) -> Result<(Arc<dyn Store>, Option<Arc<Log>>), StoreError> {
@@ -263,6 +301,18 @@ fn redis_options(place: &RedisPlace) -> RedisOptions {
     options
 }
 
+/// What a stream's log has, for one who does not read it.
+pub(crate) fn log_state(
+    place: Option<&SourcePlace>,
+    stream: &str,
+    log: &Arc<Log>,
+) -> Result<LogState, SourceError> {
+    match place {
+        Some(SourcePlace::Kafka(place)) => kafka::look(place),
+        place => LogState::of(&mut *source(place, stream, None, log, &Arc::default())?),
+    }
+}
+
 /// The log that a stream's worker reads. Readers of another lane share it out among themselves.
 fn source(
     place: Option<&SourcePlace>,
@@ -276,8 +326,19 @@ fn source(
         Some(SourcePlace::RedisStream(place)) => {
             Ok(Box::new(RedisStreamSource::open(redis_stream(place)?.in_lane(lane))?))
         }
+        Some(SourcePlace::Nats(place)) => nats::source(place, lane),
         _ => Ok(Box::new(LogSource::open(Arc::clone(log), stream, Arc::clone(wake))?)),
     }
+}
+
+/// Where dead letters go beside the local log.
+fn letterbox(place: Option<&SourcePlace>) -> Result<Option<Arc<Letterbox>>, IngestError> {
+    let letterbox = match place {
+        None => return Ok(None),
+        Some(SourcePlace::File(path)) => Letterbox::file(path)?,
+        Some(place) => Letterbox::log(place.to_string(), sink(Some(place), None)?),
+    };
+    Ok(Some(Arc::new(letterbox)))
 }
 
 /// Where what is pushed to a stream goes.
@@ -288,11 +349,12 @@ fn sink(place: Option<&SourcePlace>, log: Option<&Arc<Log>>) -> Result<Sink, Ing
             let producer = RedisStreamProducer::open(redis_stream(place)?)?;
             Ok(Sink::RedisStream(Box::new(producer)))
         }
+        Some(SourcePlace::Nats(place)) => Ok(nats::sink(place)?),
         _ => Ok(log.map_or(Sink::Elsewhere, |log| Sink::Log(Arc::clone(log)))),
     }
 }
 
-fn redis_stream(place: &RedisStreamPlace) -> Result<RedisStreamSettings, SourceError> {
+fn redis_stream(place: &LogPlace) -> Result<RedisStreamSettings, SourceError> {
     let settings = RedisStreamSettings::parse(&place.url).map_err(|detail| SourceError {
         source: place.public_url(),
         detail,
@@ -305,8 +367,14 @@ fn redis_stream(place: &RedisStreamPlace) -> Result<RedisStreamSettings, SourceE
 #[cfg(feature = "kafka")]
 mod kafka {
     use crate::ingest::Sink;
+    use crate::ingest::backfill::LogState;
     use crate::ingest::source::{KafkaProducer, KafkaSettings, KafkaSource, Source, SourceError};
     use crate::place::KafkaPlace;
+
+    pub(super) fn look(place: &KafkaPlace) -> Result<LogState, SourceError> {
+        let (number, roster) = KafkaSource::look(&settings(place)?)?;
+        Ok(LogState::new(number, roster))
+    }
 
     pub(super) fn source(
         place: &KafkaPlace,
@@ -332,8 +400,13 @@ mod kafka {
 #[cfg(not(feature = "kafka"))]
 mod kafka {
     use crate::ingest::Sink;
+    use crate::ingest::backfill::LogState;
     use crate::ingest::source::{Source, SourceError};
     use crate::place::KafkaPlace;
+
+    pub(super) fn look(place: &KafkaPlace) -> Result<LogState, SourceError> {
+        Err(without(place))
+    }
 
     pub(super) fn source(
         place: &KafkaPlace,
@@ -352,6 +425,61 @@ mod kafka {
             detail: "this program was built without Kafka".into(),
             retry: false,
             remedy: "Build it with the feature `kafka`.",
+        }
+    }
+}
+
+#[cfg(feature = "nats")]
+mod nats {
+    use crate::ingest::Sink;
+    use crate::ingest::source::{NatsProducer, NatsSettings, NatsSource, Source, SourceError};
+    use crate::place::LogPlace;
+
+    pub(super) fn source(
+        place: &LogPlace,
+        lane: Option<&str>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(NatsSource::open(settings(place)?.in_lane(lane))?))
+    }
+
+    pub(super) fn sink(place: &LogPlace) -> Result<Sink, SourceError> {
+        Ok(Sink::Nats(Box::new(NatsProducer::open(settings(place)?))))
+    }
+
+    fn settings(place: &LogPlace) -> Result<NatsSettings, SourceError> {
+        let settings = NatsSettings::parse(&place.url).map_err(|detail| SourceError {
+            source: place.public_url(),
+            detail,
+            retry: false,
+            remedy: "Mend the setting `source`.",
+        })?;
+        Ok(settings.or_password(place.password.as_deref()))
+    }
+}
+
+#[cfg(not(feature = "nats"))]
+mod nats {
+    use crate::ingest::Sink;
+    use crate::ingest::source::{Source, SourceError};
+    use crate::place::LogPlace;
+
+    pub(super) fn source(
+        place: &LogPlace,
+        _lane: Option<&str>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        Err(without(place))
+    }
+
+    pub(super) fn sink(place: &LogPlace) -> Result<Sink, SourceError> {
+        Err(without(place))
+    }
+
+    fn without(place: &LogPlace) -> SourceError {
+        SourceError {
+            source: place.public_url(),
+            detail: "this program was built without NATS".into(),
+            retry: false,
+            remedy: "Build it with the feature `nats`.",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Where state, logs and events are: what settings' URLs say, before anything is opened.
 
+use crate::ingest::DEFAULT_MAX_BAD_PERCENT;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the state is kept, and with it the logs of events that are pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,17 @@ pub enum Place {
     Embedded(PathBuf),
     /// The state in Redis, shared with other processes.
     Redis(RedisPlace),
+}
+
+impl Place {
+    /// The directory that this process has for itself, if it has one.
+    pub fn data(&self) -> Option<&Path> {
+        match self {
+            Place::Memory => None,
+            Place::Embedded(dir) => Some(dir),
+            Place::Redis(redis) => Some(&redis.data),
+        }
+    }
 }
 
 /// A Redis store.
@@ -80,7 +92,9 @@ pub enum SourcePlace {
     /// A topic of Kafka.
     Kafka(KafkaPlace),
     /// Streams of Redis.
-    RedisStream(RedisStreamPlace),
+    RedisStream(LogPlace),
+    /// Subjects of a stream of NATS JetStream.
+    Nats(LogPlace),
 }
 
 /// Which stream each source is of, by number.
@@ -114,6 +128,21 @@ pub fn by_stream(sources: &Sources, streams: &[&str]) -> Result<Vec<(usize, Sour
     Ok(found)
 }
 
+/// What becomes of records that cannot be used, beside dead letters in the local log.
+#[derive(Clone, Debug)]
+pub struct BadRecords {
+    /// The share of them, in percent, at which a stream stops; none for any share.
+    pub max_percent: Option<u8>,
+    /// Where their letters go besides.
+    pub also_to: Option<SourcePlace>,
+}
+
+impl Default for BadRecords {
+    fn default() -> BadRecords {
+        BadRecords { max_percent: Some(DEFAULT_MAX_BAD_PERCENT), also_to: None }
+    }
+}
+
 /// A Kafka topic.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaPlace {
@@ -131,16 +160,17 @@ impl fmt::Debug for KafkaPlace {
     }
 }
 
-/// Streams of a Redis server.
+/// A log whose servers want one secret at most.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RedisStreamPlace {
-    /// `redis-stream://HOST:PORT/STREAM?partitions=N`.
+pub struct LogPlace {
+    /// `redis-stream://HOST:PORT/STREAM?partitions=N` or
+    /// `nats://HOST:PORT,.../SUBJECT?stream=NAME&partitions=N`.
     pub url: String,
     /// The password, where the URL has none.
     pub password: Option<String>,
 }
 
-impl RedisStreamPlace {
+impl LogPlace {
     /// The URL without user and password.
     pub fn public_url(&self) -> String {
         public(&self.url)
@@ -148,9 +178,9 @@ impl RedisStreamPlace {
 }
 
 /// Without secrets.
-impl fmt::Debug for RedisStreamPlace {
+impl fmt::Debug for LogPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStreamPlace")
+        f.debug_struct("LogPlace")
             .field("url", &self.public_url())
             .field("password", &self.password.as_ref().map(|_| "***"))
             .finish()
@@ -162,7 +192,9 @@ impl fmt::Display for SourcePlace {
         match self {
             SourcePlace::File(path) => write!(f, "file:{}", path.display()),
             SourcePlace::Kafka(kafka) => f.write_str(&kafka.url),
-            SourcePlace::RedisStream(streams) => f.write_str(&streams.public_url()),
+            SourcePlace::RedisStream(log) | SourcePlace::Nats(log) => {
+                f.write_str(&log.public_url())
+            }
         }
     }
 }

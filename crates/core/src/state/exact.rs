@@ -24,6 +24,7 @@ use crate::codec::{
     weight, weight_at_most,
 };
 use crate::events::{Events, Met};
+use crate::inspect::{Base, known};
 use crate::plan::Plan;
 use std::collections::BTreeSet;
 
@@ -196,6 +197,18 @@ impl ExactState {
         let (first, newest) = (self.events.times.first()?, self.events.times.last()?);
         let edge = newest.saturating_sub(plan.horizon_us);
         (self.oldest < *first && self.oldest < edge).then_some(edge)
+    }
+
+    /// What is there, for a person.
+    pub(crate) fn show(&self, plan: &Plan) -> Base {
+        Base {
+            events: self.events.all(),
+            beaten: self.beaten.len(),
+            oldest_us: known(self.oldest),
+            newest_us: self.events.times.last().copied(),
+            whole_from_us: known(self.whole_from(plan)),
+            ..Base::default()
+        }
     }
 
     pub(crate) fn base(&self, plan: &Plan, key: &[u8]) -> Vec<u8> {

@@ -27,6 +27,7 @@ use crate::codec::{
 };
 use crate::events::{Event, Events, Met};
 use crate::group::Keep;
+use crate::inspect::{Base, Partials, known};
 use crate::plan::Plan;
 use crate::value::Id;
 use std::cmp::Ordering;
@@ -252,6 +253,35 @@ impl<'a> PartialState<'a> {
     /// Bins, floor and raw events, for the metrics.
     pub(crate) fn held(&self) -> usize {
         self.bins.len() + usize::from(self.floor.is_some()) + self.raw.len()
+    }
+
+    /// What is there, for a person; `None` if a bin's bytes are no bin.
+    pub(crate) fn show(&self, plan: &Plan) -> Option<Base> {
+        let bins = self.bins.within(i64::MIN, i64::MAX).map(|(start, bin)| {
+            let (newest_us, events) = bin.head()?;
+            Some(Partials { start_us: *start, newest_us, events })
+        });
+        let floor = self.floor.as_ref().map(|floor| Partials {
+            start_us: i64::MIN,
+            newest_us: floor.newest,
+            events: floor.events,
+        });
+        let admitted = self.admitted.iter().map(|(&(source, partition), &offset)| Position {
+            source,
+            partition,
+            offset,
+        });
+        Some(Base {
+            events: self.raw.all(),
+            bins: bins.collect::<Option<_>>()?,
+            floor,
+            oldest_us: known(self.oldest),
+            newest_us: known(self.newest),
+            whole_from_us: known(self.whole_from(plan)),
+            recent_ids: self.recent.len(),
+            admitted: admitted.collect(),
+            ..Base::default()
+        })
     }
 
     pub(crate) fn base(&self, plan: &Plan, key: &[u8]) -> Vec<u8> {

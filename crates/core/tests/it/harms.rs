@@ -158,6 +158,28 @@ fn a_fold_of_records_that_are_not_settled_would_shut_their_forerunners_out() {
     assert_eq!(ask(&plan, &again.base, 2_000, None), [Ok(Value::Int(10))]);
 }
 
+/// Without the rule that after an error everything is sent again from the first record that is not
+/// acknowledged, one that others have overtaken would be taken for a redelivery.
+#[test]
+fn a_record_that_is_overtaken_after_an_error_would_be_lost() {
+    let plan = plan(Keep::Lifetime, vec![lifetime_count()]);
+    let events: Vec<Event> = (0..10).map(|i| event(i, 1_000 + i * 7, 1.0)).collect();
+    let count = |tails: [Vec<u8>; 2]| {
+        // Each is acknowledged, a checkpoint says so, and then it is folded.
+        let first = folded_bytes(&plan, None, &tails[0], &|_| true);
+        let rest = [first.kept, tails[1].clone()].concat();
+        let folded = folded_bytes(&plan, Some(&first.base), &rest, &|_| true);
+        ask(&plan, &folded.base, 2_000, None)
+    };
+    let (failed, all) = (3, tail_from(&events, 0));
+    let single = |at: usize| tail_from(&events[..at + 1], at);
+    let overtaking = [tail_from(&events[..failed], 0), tail_from(&events, failed + 1)].concat();
+    assert_eq!(count([overtaking.clone(), single(failed)]), [Ok(Value::Int(9))], "one is lost");
+    let in_order = tail_from(&events[..failed], 0);
+    assert_eq!(count([in_order, tail_from(&events, failed)]), [Ok(Value::Int(10))]);
+    assert_eq!(count([all, overtaking]), [Ok(Value::Int(10))], "redeliveries count nothing");
+}
+
 fn lifetime_count() -> Aggregate {
     let frame = Frame::Range { far_us: None, near_us: 0 };
     Aggregate { func: Func::Count, arg: None, filter: None, frame }

@@ -7,6 +7,7 @@ mod corpus;
 mod exact;
 mod fixtures;
 mod harms;
+mod inspect;
 mod state;
 
 /// Cases of each property: enough in release to meet rare conjunctions; `PROPTEST_CASES` overrides.

@@ -21,6 +21,7 @@ use arrow::datatypes::{
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The first bad value of each row that has one: the column's index, and why.
@@ -107,7 +108,13 @@ impl Decoder {
     ) -> Result<Decoded, DecodeError> {
         if bad.is_empty() {
             let batch = batch_of(&self.schema, columns, rows)?;
-            return Ok(Decoded { batch, kept: (0..rows).collect(), bad: vec![], unknown_fields });
+            return Ok(Decoded {
+                batch,
+                kept: (0..rows).collect(),
+                bad: vec![],
+                unknown_fields,
+                unknown_names: BTreeSet::new(),
+            });
         }
         let good: BooleanArray = (0..rows).map(|row| Some(!bad.contains_key(&row))).collect();
         let filter = FilterBuilder::new(&good).optimize().build();
@@ -123,7 +130,7 @@ impl Decoder {
             row: Vec::new(),
         };
         let bad = bad.into_iter().map(event).collect();
-        Ok(Decoded { batch, kept, bad, unknown_fields })
+        Ok(Decoded { batch, kept, bad, unknown_fields, unknown_names: BTreeSet::new() })
     }
 }
 

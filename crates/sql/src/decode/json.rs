@@ -7,10 +7,11 @@ use super::cell::Cell;
 use super::fault::{BadValue, DecodeError, Fault};
 use super::input::{CHUNK_BYTES, Input, without_mark};
 use super::rows::Sink;
-use super::{Decoded, Decoder, MAX_ROW_BYTES};
+use super::{Decoded, Decoder, MAX_ROW_BYTES, MAX_UNKNOWN_NAME_BYTES, MAX_UNKNOWN_NAMES};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read;
 
@@ -133,7 +134,8 @@ fn json_row<'a>(
     fields.clear();
     fields.resize(decoder.stream.columns.len(), Field::Missing);
     let mut json = serde_json::Deserializer::from_slice(row);
-    let visit = Object { decoder, fields, unknown: &mut sink.unknown_fields };
+    let (unknown, names) = (&mut sink.unknown_fields, &mut sink.unknown_names);
+    let visit = Object { decoder, fields, unknown, names };
     if let Err(error) = visit.deserialize(&mut json).and_then(|()| json.end()) {
         let reason = format!("not one JSON object: {error}");
         return sink.reject(index, None, BadValue::new(Fault::Syntax, reason), row);
@@ -191,6 +193,7 @@ struct Object<'r, 'a> {
     decoder: &'r Decoder,
     fields: &'r mut [Field<'a>],
     unknown: &'r mut u64,
+    names: &'r mut BTreeSet<String>,
 }
 
 impl<'a> DeserializeSeed<'a> for Object<'_, 'a> {
@@ -210,7 +213,8 @@ impl<'a> Visitor<'a> for Object<'_, 'a> {
 
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
         let mut guess = 0;
-        while let Some(found) = map.next_key_seed(Name { decoder: self.decoder, guess })? {
+        let (decoder, names) = (self.decoder, self.names);
+        while let Some(found) = map.next_key_seed(Name { decoder, guess, names: &mut *names })? {
             let value: &'a RawValue = map.next_value()?;
             let Some(position) = found else {
                 *self.unknown += 1;
@@ -233,6 +237,8 @@ impl<'a> Visitor<'a> for Object<'_, 'a> {
 struct Name<'r> {
     decoder: &'r Decoder,
     guess: usize,
+    /// Told the names that are no columns.
+    names: &'r mut BTreeSet<String>,
 }
 
 impl<'a> DeserializeSeed<'a> for Name<'_> {
@@ -255,6 +261,14 @@ impl Visitor<'_> for Name<'_> {
         if guessed.is_some_and(|column| column.name == name) {
             return Ok(Some(self.guess));
         }
-        Ok(self.decoder.names.get(name).copied())
+        let found = self.decoder.names.get(name).copied();
+        if found.is_none()
+            && name.len() <= MAX_UNKNOWN_NAME_BYTES
+            && self.names.len() < MAX_UNKNOWN_NAMES
+            && !self.names.contains(name)
+        {
+            self.names.insert(name.to_owned());
+        }
+        Ok(found)
     }
 }

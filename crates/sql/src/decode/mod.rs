@@ -31,7 +31,7 @@ mod time;
 use crate::schema::{Column, Stream};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use trueup_core::{Micros, Value};
 
@@ -51,6 +51,12 @@ pub const MAX_ROW_BYTES: usize = 1 << 20;
 
 /// Bytes of a bad row that its [`BadEvent`] keeps: 64 KiB, so that a dead letter stays a letter.
 pub const MAX_BAD_ROW_BYTES: usize = 64 << 10;
+
+/// Names of unknown fields that a batch tells: a producer adds a few at a time.
+pub const MAX_UNKNOWN_NAMES: usize = 16;
+
+/// Bytes of the longest name that is told; what is longer is no name.
+pub const MAX_UNKNOWN_NAME_BYTES: usize = 128;
 
 /// Bytes of text in one batch: Arrow's 32-bit offsets reach no further.
 pub const MAX_BATCH_TEXT_BYTES: usize = i32::MAX as usize;
@@ -75,6 +81,9 @@ pub struct Decoded {
     pub bad: Vec<BadEvent>,
     /// How many fields were ignored because the stream declares no such column, bad rows included.
     pub unknown_fields: u64,
+    /// Names of some of them, where the rows are JSON: at most [`MAX_UNKNOWN_NAMES`], none longer
+    /// than [`MAX_UNKNOWN_NAME_BYTES`].
+    pub unknown_names: BTreeSet<String>,
 }
 
 /// The time that a text says, by the rules of a TIMESTAMP column without `epoch_unit`.

@@ -6,6 +6,7 @@ use super::fault::{BadEvent, BadValue, DecodeError, Fault};
 use super::{Decoded, Decoder, MAX_BAD_ROW_BYTES, MAX_BATCH_TEXT_BYTES};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use std::collections::BTreeSet;
 
 /// Where the rows of one input go.
 pub(super) struct Sink<'d> {
@@ -16,6 +17,8 @@ pub(super) struct Sink<'d> {
     room: TextRoom,
     /// Fields that no column takes.
     pub(super) unknown_fields: u64,
+    /// Names of such fields.
+    pub(super) unknown_names: BTreeSet<String>,
 }
 
 impl<'d> Sink<'d> {
@@ -29,6 +32,7 @@ impl<'d> Sink<'d> {
             bad: Vec::new(),
             room: TextRoom::default(),
             unknown_fields: 0,
+            unknown_names: BTreeSet::new(),
         }
     }
 
@@ -73,8 +77,8 @@ impl<'d> Sink<'d> {
     pub(super) fn finish(self) -> Result<Decoded, DecodeError> {
         let columns = self.builders.into_iter().map(Builder::finish).collect();
         let batch = batch_of(&self.decoder.schema, columns, self.kept.len())?;
-        let unknown_fields = self.unknown_fields;
-        Ok(Decoded { batch, kept: self.kept, bad: self.bad, unknown_fields })
+        let Sink { kept, bad, unknown_fields, unknown_names, .. } = self;
+        Ok(Decoded { batch, kept, bad, unknown_fields, unknown_names })
     }
 }
 

@@ -77,6 +77,11 @@ impl Log {
         Self::on(Box::new(InDirectory::new(dir, FILE)), options)
     }
 
+    /// Whether there is a log in a directory.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(FILE).is_file()
+    }
+
     /// A log that ends with the process.
     ///
     /// # Errors
@@ -252,6 +257,19 @@ impl Log {
         limit: usize,
     ) -> Result<Vec<(u64, DeadLetter)>, StoreError> {
         self.engine.read(|txn, _| dead::list(txn, stream, after, limit))
+    }
+
+    /// Forgets dead letters, by their numbers, that are done with; those with a reason stay, and
+    /// have that one from now on. A replay of the log files none of them again.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn settle(
+        &self,
+        stream: &str,
+        outcomes: &[(u64, Option<String>)],
+    ) -> Result<(), StoreError> {
+        self.engine.write(Durability::Synced, |txn, _| dead::settle(txn, stream, outcomes))
     }
 
     /// How many dead letters a stream has.

@@ -95,21 +95,21 @@ impl Inner {
         record.is_some_and(|record| self.name_epoch(record.epoch) == epoch)
     }
 
-    /// What is known of the space goes first, so that nobody takes a missing key for an empty one.
+    /// The summaries go first, so that nobody takes a missing key for an empty one, and the marks
+    /// last: who finds them knows that the end of this space has begun.
     pub(super) async fn drop_space(&self, space: Space) -> Result<(), StoreError> {
         let records = self.records().await?;
-        let mut orders = Vec::new();
-        for (bucket, record) in records.iter().enumerate() {
-            let Some(record) = record else { continue };
-            let epoch = self.name_epoch(record.epoch);
-            let mut forget = cmd("DEL");
-            forget.arg(self.names.summary(bucket, epoch, space));
-            forget.arg(self.names.marks(bucket, epoch, space));
-            let mut strike = cmd("SREM");
-            strike.arg(self.names.spaces(bucket, epoch)).arg(digest(space));
-            orders.extend([forget, strike].map(|command| Order::new(bucket, command)));
-        }
-        self.all(orders).await?;
+        let there = records
+            .iter()
+            .enumerate()
+            .filter_map(|(bucket, record)| Some((bucket, self.name_epoch(record.as_ref()?.epoch))));
+        let there: Vec<(usize, u64)> = there.collect();
+        let hide = there.iter().map(|&(bucket, epoch)| {
+            let mut hide = cmd("DEL");
+            hide.arg(self.names.summary(bucket, epoch, space));
+            Order::new(bucket, hide)
+        });
+        self.all(hide.collect()).await?;
         let mut names = Vec::new();
         self.walk(Some(space), |name| names.push(name.to_vec())).await?;
         for names in names.chunks(SCAN_COUNT) {
@@ -121,6 +121,14 @@ impl Inner {
             };
             self.all(names.iter().filter_map(unlink).collect()).await?;
         }
+        let forget = there.iter().flat_map(|&(bucket, epoch)| {
+            let mut forget = cmd("DEL");
+            forget.arg(self.names.marks(bucket, epoch, space));
+            let mut strike = cmd("SREM");
+            strike.arg(self.names.spaces(bucket, epoch)).arg(digest(space));
+            [forget, strike].map(|command| Order::new(bucket, command))
+        });
+        self.all(forget.collect()).await?;
         self.forget_spaces(|known| known.2 == space);
         self.memo.clear();
         Ok(())

@@ -165,6 +165,12 @@ impl Inner {
         }
     }
 
+    /// Gives every bucket another turn, so that all other writers look again.
+    pub(super) async fn fence(&self) -> Result<(), StoreError> {
+        let all: Vec<usize> = (0..BUCKETS).collect();
+        self.look_at(&all, true).await.map(drop)
+    }
+
     /// Where a writer begins.
     pub(super) async fn look(&self, spaces: &[Space]) -> Result<Look, StoreError> {
         let all: Vec<usize> = (0..BUCKETS).collect();

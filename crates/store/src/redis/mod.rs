@@ -248,6 +248,10 @@ impl Store for RedisStore {
         self.run(self.inner.drop_space(space))
     }
 
+    fn fence(&self) -> Answer<'_, ()> {
+        self.run(self.inner.fence())
+    }
+
     fn spaces(&self) -> Answer<'_, Vec<Space>> {
         self.run(self.inner.spaces())
     }

@@ -119,6 +119,10 @@ impl<S: Store> Store for FaultyStore<S> {
         self.play(Verb::DropSpace, self.inner.drop_space(space))
     }
 
+    fn fence(&self) -> Answer<'_, ()> {
+        self.inner.fence()
+    }
+
     fn spaces(&self) -> Answer<'_, Vec<Space>> {
         self.play(Verb::Spaces, self.inner.spaces())
     }

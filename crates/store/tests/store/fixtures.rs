@@ -79,8 +79,12 @@ fn write_log(dir: &Path) {
         log.append(stream, lot).expect("it appends");
     }
     log.trim("pay", 2).expect("it trims");
-    let letter =
-        DeadLetter { position: Some((0, 3)), reason: "no time".into(), bytes: b"{}".to_vec() };
+    let letter = DeadLetter {
+        position: Some((0, 3)),
+        time_us: None,
+        reason: "no time".into(),
+        bytes: b"{}".to_vec(),
+    };
     log.bury("pay", vec![letter]).expect("it buries");
 }
 

@@ -185,7 +185,8 @@ fn what_waits_when_the_log_is_dropped_is_written_first() {
 
 fn letter(position: Option<u64>, reason: &str) -> DeadLetter {
     let position = position.map(|offset| (0, offset));
-    DeadLetter { position, reason: reason.to_owned(), bytes: reason.as_bytes().to_vec() }
+    let (time_us, bytes) = (Some(-7), reason.as_bytes().to_vec());
+    DeadLetter { position, time_us, reason: reason.to_owned(), bytes }
 }
 
 #[test]
@@ -216,6 +217,28 @@ fn a_replay_files_no_dead_letter_twice() {
         .map(|(_, letter)| letter.position)
         .collect();
     assert_eq!(positions, [Some((0, 4)), Some((0, 5)), Some((0, 6)), Some((7, 4))]);
+}
+
+#[test]
+fn a_letter_that_is_settled_is_gone_and_a_replay_does_not_bring_it_back() {
+    let log = log();
+    let letters = vec![letter(Some(4), "no time"), letter(None, "x"), letter(Some(9), "NaN")];
+    log.bury("pay", letters.clone()).expect("filed");
+    let outcomes = [(0, None), (2, Some("still NaN".to_owned())), (7, None)];
+    for _ in 0..2 {
+        log.settle("pay", &outcomes).expect("it settles");
+        let left = log.dead_letters("pay", None, 9).expect("it answers");
+        let refused = DeadLetter { reason: "still NaN".into(), ..letters[2].clone() };
+        assert_eq!(left, [(1, letters[1].clone()), (2, refused)]);
+        assert_eq!(log.dead_count("pay"), Ok(DeadCount { ever: 3, kept: 2 }));
+    }
+    assert_eq!(log.bury("pay", vec![letter(Some(4), "no time")]), Ok(0));
+    let crowd = (100..100_100).map(|offset| letter(Some(offset), "x")).collect();
+    log.bury("pay", crowd).expect("filed");
+    let kept = log.dead_letters("pay", None, usize::MAX).expect("it answers").len();
+    assert_eq!((kept, log.dead_count("pay").expect("it answers").kept), (100_000, 100_000));
+    assert_eq!(log.bury("pay", vec![letter(Some(4), "no time")]), Ok(1), "it was pushed out");
+    assert_eq!(log.settle("login", &[(0, None)]), Ok(()));
 }
 
 #[test]

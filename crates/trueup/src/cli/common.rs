@@ -33,11 +33,20 @@ pub(super) struct SettingsArgs {
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
     /// Where events come from, or STREAM=URL where there are several streams:
-    /// kafka://HOST:PORT/TOPIC?group=NAME, redis-stream://HOST:PORT/STREAM?partitions=N, or
-    /// file:PATH (.parquet, .csv, .jsonl) for `trueup ingest`
+    /// kafka://HOST:PORT/TOPIC?group=NAME, nats://HOST:PORT/SUBJECT?stream=NAME&partitions=N,
+    /// redis-stream://HOST:PORT/STREAM?partitions=N, or file:PATH (.parquet, .csv, .jsonl) for
+    /// `trueup ingest`
     #[arg(long, value_name = "URL")]
     source: Vec<String>,
-    /// The address to listen on, or of the server to talk to
+    /// Where dead letters go beside the local log: kafka://HOST:PORT/TOPIC,
+    /// redis-stream://HOST:PORT/STREAM or file:PATH
+    #[arg(long, value_name = "URL")]
+    dead_letters: Option<String>,
+    /// Go on however many records cannot be used; else a stream stops when half of its last 1,000
+    /// records are bad (setting max_bad_percent)
+    #[arg(long)]
+    accept_bad: bool,
+    /// The address to listen on, or of the server to talk to; `ingest` listens nowhere without it
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// How far the pipeline may be behind before values are STALE, such as 10s
@@ -62,7 +71,11 @@ impl SettingsArgs {
                 store: self.store.clone(),
                 data: self.data.clone(),
                 source: (!self.source.is_empty()).then(|| Said::Many(self.source.clone())),
+                dead_letters: self.dead_letters.clone(),
+                accept_bad: self.accept_bad.then_some(true),
                 listen: self.listen.clone(),
+                // On the command line it can only mean this process.
+                ingest_listen: self.listen.clone(),
                 max_staleness: self.max_staleness.clone(),
                 token_file: self.token_file.clone(),
                 insecure: self.insecure.then_some(true),

@@ -84,7 +84,7 @@ fn body(args: &Args) -> Result<Vec<u8>, Failure> {
 }
 
 /// The members of a look-up.
-fn keys(said: &[String]) -> Result<Map<String, Value>, Failure> {
+pub(super) fn keys(said: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut keys = Map::new();
     for said in said {
         let (key, value) = said

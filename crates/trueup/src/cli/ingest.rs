@@ -8,8 +8,10 @@ use crate::clock::Clock;
 use crate::ingest::{FileError, Loaded, NewBeginning, PushError, load};
 use crate::node::{Node, NodeOptions};
 use crate::place::{SourcePlace, by_stream};
-use std::path::Path;
+use crate::settings::Settings;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often progress is looked at.
@@ -31,8 +33,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         catalog: common::catalog(&settings)?,
         place: settings.store.clone(),
         sources: settings.sources.clone(),
+        bad: settings.bad.clone(),
         max_staleness: settings.max_staleness,
-        token: None,
+        token: settings.token.clone(),
         ingest: true,
         policy: match args.new_beginning {
             true => NewBeginning::Declared,
@@ -42,23 +45,43 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let streams = options.catalog.streams();
     let names: Vec<&str> = streams.iter().map(|part| part.stream.name.as_str()).collect();
-    let files = by_stream(&options.sources, &names).map_err(|reason| format!("error: {reason}"))?;
+    let places =
+        by_stream(&options.sources, &names).map_err(|reason| format!("error: {reason}"))?;
+    let mut files = Vec::new();
+    for (stream, place) in places {
+        if let SourcePlace::File(path) = place {
+            files.push((names[stream].to_owned(), path));
+        }
+    }
     options.sources.retain(|(_, place)| !matches!(place, SourcePlace::File(_)));
-    common::runtime()?.block_on(ingest(options, files))
+    common::runtime()?.block_on(ingest(options, files, &settings))
 }
 
 async fn ingest(
     options: NodeOptions,
-    sources: Vec<(usize, SourcePlace)>,
+    files: Vec<(String, PathBuf)>,
+    settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     let from_brokers = !options.sources.is_empty();
+    let listener = match settings.ingest_listen {
+        Some(address) => Some(super::run::listen(address, settings).await?),
+        None => None,
+    };
     let stop = super::run::stop_signal()?;
     let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
+    let served = listener.map(|(listener, address)| {
+        eprintln!("listening on http://{address}");
+        let server = axum::serve(listener, node.operations());
+        tokio::spawn(std::future::IntoFuture::into_future(server))
+    });
+    if served.is_none() && from_brokers {
+        tracing::warn!(
+            "no --listen and no ingest_listen: this process shows no health and no metrics"
+        );
+    }
     let mut refused = 0;
-    for (stream, place) in &sources {
-        if let SourcePlace::File(path) = place {
-            refused += take_in(&node, *stream, path).await?;
-        }
+    for (stream, path) in &files {
+        refused += take_in(&node, stream, path).await?;
     }
     if from_brokers {
         eprintln!("applying events until told to stop");
@@ -72,11 +95,15 @@ async fn ingest(
     } else {
         apply_all(&node).await;
     }
-    node.stop().map_err(|error| format!("error: {error}"))?;
+    node.app().health.stopping.store(true, Ordering::SeqCst);
+    let stopped = tokio::task::block_in_place(|| node.stop());
+    // It tells until the end that the process is ending.
+    served.inspect(|served| served.abort());
+    stopped.map_err(|error| format!("error: {error}"))?;
     Ok(if refused > 0 { ExitCode::from(SOME_REFUSED) } else { ExitCode::SUCCESS })
 }
 
-/// Waits until all that the local logs have is applied.
+/// Waits until all that the local logs have is applied, or a worker has ended.
 async fn apply_all(node: &Node) {
     let live = node.app().live();
     for (number, part) in live.catalog().streams().iter().enumerate() {
@@ -85,6 +112,9 @@ async fn apply_all(node: &Node) {
         let progress = &live.pusher.progress[number];
         let bar = bar(Some(end), &format!("applying {name}"));
         while progress.applied().records < end {
+            if !node.is_working() {
+                return;
+            }
             bar.set_position(progress.applied().records);
             let next = [(0, progress.applied().records + 1)];
             // Either end of the wait leads back to the question above.
@@ -112,9 +142,18 @@ async fn serve_candidate(node: &Node) {
 }
 
 /// Pushes a file's events into a stream's log; returns how many were refused.
-async fn take_in(node: &Node, stream: usize, path: &Path) -> Result<usize, Failure> {
+async fn take_in(node: &Node, stream: &str, path: &Path) -> Result<usize, Failure> {
+    // The definitions in service need not be those of the files, nor number streams alike.
     let live = node.app().live();
     let pusher = &live.pusher;
+    let streams = pusher.catalog.streams();
+    let stream = streams.iter().position(|part| part.stream.name == stream).ok_or_else(|| {
+        format!(
+            "error: {}: stream {stream} comes with definitions that are not in service yet; take \
+             it in when they are, as /readyz?verbose says",
+            path.display()
+        )
+    })?;
     let decoder = &pusher.catalog.streams()[stream].decoder;
     let bar = bar(None, &format!("reading {}", path.display()));
     let runtime = tokio::runtime::Handle::current();

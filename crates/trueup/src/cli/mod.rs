@@ -1,13 +1,16 @@
 //! The commands. Data goes to standard output, all else to standard error.
 //!
 //! Exit codes: 0 success; 1 a failure that the message explains; 2 a command line that does not
-//! parse; 3 done, but some events were refused (`push`, `ingest`).
+//! parse; 3 done, but some events were refused (`push`, `ingest`, `backfill`,
+//! `dead-letters replay`).
 
+mod backfill;
 mod bench;
 mod change;
 mod check;
 mod common;
 mod completions;
+mod dead_letters;
 mod definitions;
 mod demo;
 mod get;
@@ -17,6 +20,7 @@ mod progress;
 mod push;
 mod run;
 mod simulate;
+mod state;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -48,8 +52,12 @@ enum Command {
     Serve(run::Args),
     /// Apply what files and the log hold to the store, then end
     Ingest(ingest::Args),
+    /// Build the state of a stream from its history; then its log takes over
+    Backfill(backfill::Args),
     /// Send a file's events to a server
     Push(push::Args),
+    /// List, show or push again the events that could not be used
+    DeadLetters(dead_letters::Args),
     /// Ask a server for one row of a view
     Get(get::Args),
     /// Serve the previous definitions again
@@ -58,6 +66,8 @@ enum Command {
     Promote(change::Args),
     /// Drop what only the previous definitions need; there is no way back to them then
     Forget(change::Args),
+    /// Look at the state in the store
+    State(state::Args),
     /// Build a training set from history
     Train(train::Args),
     /// Make card transactions with fraud scenarios
@@ -81,11 +91,14 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&args, run::Part::Both).map(done),
         Command::Serve(args) => run::run(&args, run::Part::Serving).map(done),
         Command::Ingest(args) => ingest::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
         Command::Push(args) => push::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Get(args) => get::run(&args).map(done),
         Command::Rollback(args) => change::run(&args, change::Change::Rollback).map(done),
         Command::Promote(args) => change::run(&args, change::Change::Promote).map(done),
         Command::Forget(args) => change::run(&args, change::Change::Forget).map(done),
+        Command::State(args) => state::run(&args).map(done),
         Command::Train(args) => train::run(&args).map(done),
         Command::Simulate(args) => simulate::run(&args).map(done),
         Command::Bench(args) => bench::run(&args).map(done),

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::ingest::NewBeginning;
 use crate::node::{Node, NodeOptions};
 use crate::settings::Settings;
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -33,6 +34,7 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
         catalog,
         place: settings.store.clone(),
         sources: settings.sources.clone(),
+        bad: settings.bad.clone(),
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: part == Part::Both,
@@ -47,19 +49,28 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
 
 async fn serve(options: NodeOptions, settings: &Settings) -> Result<(), Failure> {
     // The socket first: a port that is taken should not cost the opening of the store.
-    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-        format!("error: cannot listen on {}: {error}; choose another --listen", settings.listen)
-    })?;
-    let address = listener.local_addr()?;
+    let (listener, address) = listen(settings.listen, settings).await?;
     let stop = stop_signal()?;
     let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
-    if settings.insecure && !address.ip().is_loopback() {
-        tracing::warn!(%address, "insecure = true: everybody who reaches this may read and write");
-    }
     eprintln!("environment {}, state in {}", settings.environment, settings.store);
     eprintln!("listening on http://{address}");
     let router = node.router();
     node.serve(listener, router, stop).await.map_err(|error| format!("error: {error}").into())
+}
+
+/// Listens on an address, and says so if everybody there may do everything.
+pub(super) async fn listen(
+    on: SocketAddr,
+    settings: &Settings,
+) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = TcpListener::bind(on).await.map_err(|error| {
+        format!("error: cannot listen on {on}: {error}; choose another --listen")
+    })?;
+    let address = listener.local_addr()?;
+    if settings.insecure && !address.ip().is_loopback() {
+        tracing::warn!(%address, "insecure = true: everybody who reaches this may read and write");
+    }
+    Ok((listener, address))
 }
 
 /// Returns when the process is told to stop.

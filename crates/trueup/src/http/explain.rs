@@ -2,6 +2,7 @@
 //! position in each partition of the log that the key's answer stands at.
 
 use super::reply::{Reply, object};
+use crate::ingest::source::FIRST_LOG;
 use crate::json;
 use std::io::Write;
 use trueup_core::Frame;
@@ -64,7 +65,9 @@ fn write_frame(out: &mut Vec<u8>, frame: Frame, at_us: i64) {
 
 fn write_meta(out: &mut Vec<u8>, meta: &Meta) {
     out.extend_from_slice(b",\"positions\":[");
-    for (number, checkpoint) in meta.checkpoints.iter().enumerate() {
+    // What a backfill wrote down is no position in the log.
+    let of_logs = meta.checkpoints.iter().filter(|checkpoint| checkpoint.source >= FIRST_LOG);
+    for (number, checkpoint) in of_logs.enumerate() {
         if number > 0 {
             out.push(b',');
         }

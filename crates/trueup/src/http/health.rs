@@ -19,13 +19,13 @@ pub struct Health {
     workers: RwLock<Arc<Vec<WorkerHealth>>>,
 }
 
-/// Whether a worker whose groups are served goes on.
+/// How a worker is whose groups are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerHealth {
     /// Its stream.
     pub stream: String,
-    /// Whether it goes on.
-    pub runs: bool,
+    /// Why it goes on no more; none while it does.
+    pub trouble: Option<String>,
 }
 
 impl Health {
@@ -86,12 +86,8 @@ async fn parts(app: &App) -> Vec<Part> {
     parts.push(Part::new("store", store.err().map(|error| error.to_string())));
     let remark = app.told().sentence();
     parts.push(Part { remark, ..Part::new("definitions", None) });
-    let ended = || "it has ended; the log of this process says why".to_string();
-    parts.extend(
-        app.health.workers().iter().map(|worker| {
-            Part::new(format!("ingest {}", worker.stream), (!worker.runs).then(ended))
-        }),
-    );
+    let worker = |it: &WorkerHealth| Part::new(format!("ingest {}", it.stream), it.trouble.clone());
+    parts.extend(app.health.workers().iter().map(worker));
     let (now, live) = (app.clock.now().0, app.live());
     let fresh = freshness(app, &live).await;
     parts.extend(fresh.into_iter().zip(live.catalog().streams()).map(|(fresh_us, stream)| {
@@ -103,13 +99,14 @@ async fn parts(app: &App) -> Vec<Part> {
 }
 
 /// By stream, as of when the state has everything; 0 where nobody says. A process that applies
-/// nothing itself asks the store, in one bucket of each group.
+/// nothing of a stream itself asks the store, in one bucket of each group.
 async fn freshness(app: &App, live: &Live) -> Vec<i64> {
-    if !app.health.workers().is_empty() {
-        return live.pusher.progress.iter().map(|progress| progress.applied().fresh_us).collect();
-    }
     let mut fresh = Vec::with_capacity(live.catalog().streams().len());
-    for stream in 0..live.catalog().streams().len() {
+    for (stream, progress) in live.pusher.progress.iter().enumerate() {
+        if !progress.partitions().is_empty() {
+            fresh.push(progress.applied().fresh_us);
+            continue;
+        }
         let spaces = live.catalog().spaces(stream);
         let ats: Vec<At<'_>> = spaces.into_iter().map(|space| At { space, key: b"" }).collect();
         let reads = app.store.read(&ats, Detail::Summary).await;

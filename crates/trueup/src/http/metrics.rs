@@ -2,10 +2,12 @@
 //! how far ingest is.
 
 use super::App;
+use crate::ingest::Progress;
 use crate::serve::{Answered, Status};
 use axum::http::StatusCode;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -27,6 +29,8 @@ pub struct Metrics {
     applied: IntGaugeVec,
     lag: IntGaugeVec,
     freshness: IntGaugeVec,
+    partition_lag: IntGaugeVec,
+    partition_lag_s: GaugeVec,
     /// One scrape at a time sets the counters that are kept elsewhere.
     scrape: Mutex<()>,
 }
@@ -41,6 +45,7 @@ impl Metrics {
             IntCounterVec::new(Opts::new(name, help), labels)
         };
         let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["stream"]);
+        let each = ["stream", "partition"];
         let stages = HistogramOpts::new(
             "trueup_stage_seconds",
             "Time of each stage of an answer, retrieval apart from all else.",
@@ -70,9 +75,30 @@ impl Metrics {
                 "trueup_freshness_microseconds",
                 "How long ago the state had everything of the stream.",
             )?,
+            partition_lag: IntGaugeVec::new(
+                Opts::new(
+                    "trueup_partition_lag_records",
+                    "Offsets of a partition that is read here which are not in the state yet: \
+                     records, except in Redis Streams, whose offsets are times.",
+                ),
+                &each,
+            )?,
+            partition_lag_s: GaugeVec::new(
+                Opts::new(
+                    "trueup_partition_lag_seconds",
+                    "How long ago the state had everything of a partition that is read here.",
+                ),
+                &each,
+            )?,
             scrape: Mutex::new(()),
         };
-        let all: [Box<dyn prometheus::core::Collector>; 7] = [
+        metrics.register()?;
+        Ok(metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        let metrics = self;
+        let all: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.statuses.clone()),
             Box::new(metrics.stages.clone()),
@@ -80,9 +106,10 @@ impl Metrics {
             Box::new(metrics.applied.clone()),
             Box::new(metrics.lag.clone()),
             Box::new(metrics.freshness.clone()),
+            Box::new(metrics.partition_lag.clone()),
+            Box::new(metrics.partition_lag_s.clone()),
         ];
-        all.into_iter().try_for_each(|one| metrics.registry.register(one))?;
-        Ok(metrics)
+        all.into_iter().try_for_each(|one| metrics.registry.register(one))
     }
 
     pub(super) fn request(&self, view: &str, failed: Option<StatusCode>) {
@@ -107,6 +134,12 @@ impl Metrics {
     pub(super) fn text(&self, app: &App) -> String {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.ingest.reset();
+        // Partitions come and go, and streams with the definitions.
+        self.applied.reset();
+        self.lag.reset();
+        self.freshness.reset();
+        self.partition_lag.reset();
+        self.partition_lag_s.reset();
         let (now, live) = (app.clock.now().0, app.live());
         let streams = live.catalog().streams().iter().zip(&live.pusher.progress);
         for (number, (part, progress)) in streams.enumerate() {
@@ -116,12 +149,15 @@ impl Metrics {
                 ("accepted", &counts.accepted),
                 ("dead_letters", &counts.dead_letters),
                 ("unknown_fields", &counts.unknown_fields),
+                ("unknown_fields_read", &counts.unknown_fields_read),
                 ("records", &counts.records),
                 ("compactions", &counts.compactions),
                 ("duplicates", &counts.duplicates),
                 ("id_conflicts", &counts.id_conflicts),
                 ("late", &counts.late),
                 ("keys_cut", &counts.keys_cut),
+                ("panicked", &counts.panicked),
+                ("quarantined", &counts.quarantined),
                 ("rewinds", &counts.rewinds),
             ];
             for (what, count) in all {
@@ -132,15 +168,36 @@ impl Metrics {
             let gauge = |gauge: &IntGaugeVec, value: u64| {
                 gauge.with_label_values(&[stream]).set(i64::try_from(value).unwrap_or(i64::MAX));
             };
-            gauge(&self.applied, applied.records);
-            // A log that cannot be read shows in /readyz; here it has no lag to tell.
-            if let Some(end) = live.pusher.end(number) {
-                gauge(&self.lag, end.saturating_sub(applied.records));
+            if live.pusher.counts_records(number) {
+                gauge(&self.applied, applied.records);
+                // A log that cannot be read shows in /readyz; here it has no lag to tell.
+                if let Some(end) = live.pusher.end(number) {
+                    gauge(&self.lag, end.saturating_sub(applied.records));
+                }
             }
             if applied.fresh_us > 0 {
                 gauge(&self.freshness, now.abs_diff(applied.fresh_us.min(now)));
             }
+            self.partitions(stream, progress, now);
         }
+        self.encode()
+    }
+
+    /// How far each partition is that is read here.
+    fn partitions(&self, stream: &str, progress: &Progress, now_us: i64) {
+        for (partition, applied) in progress.partitions() {
+            let labels = [stream, &partition.to_string()];
+            let behind = applied.end.saturating_sub(applied.records);
+            let behind = i64::try_from(behind).unwrap_or(i64::MAX);
+            self.partition_lag.with_label_values(&labels).set(behind);
+            if applied.fresh_us > 0 {
+                let age_us = now_us.saturating_sub(applied.fresh_us).max(0);
+                self.partition_lag_s.with_label_values(&labels).set(age_us as f64 / 1e6);
+            }
+        }
+    }
+
+    fn encode(&self) -> String {
         let mut text = Vec::new();
         // Writing to memory does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);

@@ -3,6 +3,7 @@
 
 mod auth;
 mod body;
+mod dead_letters;
 mod definitions;
 mod events;
 mod explain;
@@ -15,6 +16,7 @@ mod replay;
 mod reply;
 mod views;
 
+pub use dead_letters::{listed, replayed};
 pub use events::{MAX_EVENTS, MAX_EVENTS_BYTES};
 pub use features::{MAX_FEATURES_BYTES, MAX_ROWS};
 pub use health::{Health, WorkerHealth};
@@ -126,10 +128,12 @@ impl App {
 }
 
 /// Every route with its method, as OpenAPI spells paths: the router and its tests read this table.
-pub const ROUTES: [(&str, &str); 10] = [
+pub const ROUTES: [(&str, &str); 12] = [
     ("POST", "/v1/features/{view}"),
     ("POST", "/v1/events/{stream}"),
     ("GET", "/v1/events/{stream}"),
+    ("GET", "/v1/dead-letters/{stream}"),
+    ("POST", "/v1/dead-letters/{stream}/replay"),
     ("GET", "/v1/views"),
     ("POST", "/v1/definitions/{change}"),
     ("GET", "/v1/status"),
@@ -139,18 +143,39 @@ pub const ROUTES: [(&str, &str); 10] = [
     ("GET", "/openapi.json"),
 ];
 
+/// Those of a process that only applies events: how it is, and what it could not use.
+const OPERATIONS: [&str; 5] = [
+    "/v1/dead-letters/{stream}",
+    "/v1/dead-letters/{stream}/replay",
+    "/livez",
+    "/readyz",
+    "/metrics",
+];
+
 /// The routes of the server.
 pub fn router(app: Arc<App>) -> Router {
+    routes(app, |_| true)
+}
+
+/// The routes of a process that only applies events.
+pub fn operations(app: Arc<App>) -> Router {
+    routes(app, |path| OPERATIONS.contains(&path))
+}
+
+fn routes(app: Arc<App>, has: impl Fn(&str) -> bool) -> Router {
     let mut router = Router::new();
     let mut added = Vec::new();
-    for (_, path) in ROUTES {
+    let here: Vec<_> = ROUTES.into_iter().filter(|(_, path)| has(path)).collect();
+    for &(_, path) in &here {
         if !added.contains(&path) {
             added.push(path);
             router = router.route(path, method_router(path).fallback(method_not_allowed));
         }
     }
+    let here: Vec<String> = here.iter().map(|(verb, path)| format!("{verb} {path}")).collect();
+    let here: Arc<str> = here.join(", ").into();
     router
-        .fallback(no_route)
+        .fallback(move |uri: Uri| std::future::ready(no_route(&uri, &here)))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
         .layer(DefaultBodyLimit::disable())
         .with_state(app)
@@ -160,6 +185,8 @@ fn method_router(path: &str) -> MethodRouter<Arc<App>> {
     match path {
         "/v1/features/{view}" => post(features::features),
         "/v1/events/{stream}" => post(events::push).get(replay::replay),
+        "/v1/dead-letters/{stream}" => get(dead_letters::list),
+        "/v1/dead-letters/{stream}/replay" => post(dead_letters::again),
         "/v1/views" => get(views::views),
         "/v1/definitions/{change}" => post(definitions::change),
         "/v1/status" => get(health::status),
@@ -186,12 +213,11 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     next.run(request).await
 }
 
-async fn no_route(uri: Uri) -> Problem {
-    let routes: Vec<String> = ROUTES.iter().map(|(verb, path)| format!("{verb} {path}")).collect();
+fn no_route(uri: &Uri, routes: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-route", "No such path")
         .detail(format!("there is no {}", uri.path()))
         .at("path")
-        .remedy(format!("the routes are: {}", routes.join(", ")))
+        .remedy(format!("the routes are: {routes}"))
 }
 
 async fn method_not_allowed(request: Request) -> Problem {

@@ -3,6 +3,7 @@
 
 use super::events::{MAX_EVENTS, MAX_EVENTS_BYTES};
 use super::features::{MAX_FEATURES_BYTES, MAX_ROWS};
+use crate::ingest::dead_letters::MAX_PAGE;
 use crate::serve::Status;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -25,6 +26,8 @@ pub fn document() -> Value {
         "paths": {
             "/v1/features/{view}": { "post": features() },
             "/v1/events/{stream}": { "post": events(), "get": replay() },
+            "/v1/dead-letters/{stream}": { "get": dead_letters() },
+            "/v1/dead-letters/{stream}/replay": { "post": dead_letters_again() },
             "/v1/views": { "get": plain("The views, their keys, columns and rows", "Views") },
             "/v1/definitions/{change}": { "post": change() },
             "/v1/status": { "get": plain("How far each stream has been applied", "Streams") },
@@ -154,6 +157,36 @@ fn replay() -> Value {
     })
 }
 
+fn dead_letters() -> Value {
+    let after = json!({
+        "name": "after", "in": "query", "description": "The id behind which the page begins",
+        "schema": { "type": "integer", "minimum": 0 },
+    });
+    let limit = json!({
+        "name": "limit", "in": "query", "description": "Letters of a page; 100 unless said",
+        "schema": { "type": "integer", "minimum": 1, "maximum": MAX_PAGE },
+    });
+    let codes = [POST_PROBLEMS[0], POST_PROBLEMS[1], POST_PROBLEMS[2], POST_PROBLEMS[6]];
+    json!({
+        "summary": "Events that could not be used, in the order of their filing, with their bytes",
+        "parameters": [path_parameter("stream", "A stream of the definitions"), after, limit],
+        "responses": responses(json_reply("A page of them", "DeadLetters"), &codes),
+    })
+}
+
+fn dead_letters_again() -> Value {
+    json!({
+        "summary": "Pushes dead letters again; those that are taken are gone",
+        "description": "Those with these ids, or a page of all but those that ended the process.",
+        "parameters": [path_parameter("stream", "A stream of the definitions")],
+        "requestBody": {
+            "required": false,
+            "content": { "application/json": { "schema": schema("ReplayRequest") } },
+        },
+        "responses": responses(json_reply("What became of them", "Replayed"), &POST_PROBLEMS),
+    })
+}
+
 fn plain(summary: &str, name: &str) -> Value {
     let codes = [POST_PROBLEMS[1], POST_PROBLEMS[6]];
     json!({ "summary": summary, "responses": responses(json_reply(summary, name), &codes) })
@@ -207,6 +240,30 @@ fn schemas() -> Value {
                 "statuses": of(status.clone()), "reasons": strings(), "sources": strings(),
                 "as_of": strings(), "event_time": { "type": "string" },
                 "explain": { "type": "array", "items": { "type": "object" } } } },
+        "DeadLetters": { "type": "object", "required": ["stream", "kept", "letters", "next"],
+            "properties": {
+                "stream": { "type": "string" }, "kept": { "type": "integer" },
+                "letters": { "type": "array", "maxItems": MAX_PAGE,
+                    "items": schema("DeadLetter") },
+                "next": { "type": ["integer", "null"] } } },
+        "DeadLetter": { "type": "object", "required": ["id", "stream", "reason"],
+            "properties": {
+                "id": { "type": "integer" }, "stream": { "type": "string" },
+                "time": { "type": ["string", "null"] },
+                "partition": { "type": ["integer", "null"] },
+                "offset": { "type": ["integer", "null"] }, "reason": { "type": "string" },
+                "text": { "type": "string" }, "base64": { "type": "string" } } },
+        "ReplayRequest": { "type": "object", "additionalProperties": false, "properties": {
+            "ids": { "type": "array", "maxItems": MAX_PAGE, "items": { "type": "integer" } },
+            "after": { "type": "integer", "minimum": 0 } } },
+        "Replayed": { "type": "object", "required": ["taken", "refused", "left_out", "next"],
+            "properties": {
+                "taken": { "type": "integer" },
+                "refused": { "type": "array", "items": {
+                    "type": "object", "required": ["id", "reason"], "properties": {
+                        "id": { "type": "integer" }, "reason": { "type": "string" } } } },
+                "left_out": { "type": "array", "items": { "type": "integer" } },
+                "next": { "type": ["integer", "null"] } } },
         "EventsRequest": { "type": "object", "additionalProperties": false,
             "required": ["events"], "properties": {
                 "events": { "type": "array", "maxItems": MAX_EVENTS,

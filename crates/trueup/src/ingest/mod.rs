@@ -3,6 +3,8 @@
 //! ```text
 //! push, file ─▶ decode, admit ─▶ log (durable: acknowledged) ─▶ worker: records ─▶ store
 //!                  └─▶ dead letters ◀── what the definitions cannot evaluate ─┘
+//!                                  ◀── what panics, or ends the process: quarantine
+//!             too many of them: the stream stops (flood)
 //! ```
 //!
 //! The log is the only way in: what the store holds can be made again by reading it. A worker reads
@@ -11,18 +13,28 @@
 
 mod admit;
 mod apply;
+pub mod backfill;
 mod compact;
+pub mod dead_letters;
+mod error;
+mod feed;
 mod file;
+mod flood;
+mod letterbox;
 mod prepare;
 mod progress;
 mod push;
+mod quarantine;
 pub mod source;
 mod standing;
 mod worker;
 
+pub use error::IngestError;
 pub use file::{FileError, FileKind, Loaded, load};
+pub use flood::DEFAULT_MAX_BAD_PERCENT;
+pub use letterbox::Letterbox;
 pub use prepare::{Prepared, prepare};
 pub use progress::{Applied, Bell, Counts, Progress};
 pub use push::{PushError, Pushed, Pusher, RejectedEvent, Sink};
 pub use standing::NewBeginning;
-pub use worker::{IngestError, Worker, WorkerOptions};
+pub use worker::{Worker, WorkerOptions};

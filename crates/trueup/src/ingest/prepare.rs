@@ -35,6 +35,22 @@ impl Prepared {
         self.entries.iter().map(append).collect()
     }
 
+    /// Puts the records of another batch behind these. What it refused stays its own.
+    pub(super) fn join(&mut self, other: Prepared) {
+        if self.entries.is_empty() {
+            (self.bytes, self.entries) = (other.bytes, other.entries);
+            return;
+        }
+        let shift = self.bytes.len();
+        let behind = |range: Range<usize>| range.start + shift..range.end + shift;
+        self.bytes.extend(other.bytes);
+        self.entries.extend(other.entries.into_iter().map(|Entry { group, key, record }| Entry {
+            group,
+            key: behind(key),
+            record: behind(record),
+        }));
+    }
+
     /// The group that the append with this number belongs to.
     pub fn group_of(&self, append: usize) -> usize {
         self.entries[append].group

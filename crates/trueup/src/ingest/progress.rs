@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -25,8 +25,12 @@ pub struct Counts {
     pub accepted: AtomicU64,
     /// Events that became dead letters.
     pub dead_letters: AtomicU64,
-    /// Fields of events that the stream declares no column for.
+    /// Fields of pushed events that the stream declares no column for.
     pub unknown_fields: AtomicU64,
+    /// The same of records that the worker read from a log.
+    pub unknown_fields_read: AtomicU64,
+    /// Rows of a history that were read, good and bad.
+    pub rows: AtomicU64,
     /// Records appended to the store: one an event and group.
     pub records: AtomicU64,
     /// Values that were compacted.
@@ -39,6 +43,10 @@ pub struct Counts {
     pub late: AtomicU64,
     /// Compactions that made the oldest events of a key go because it reached its bound.
     pub keys_cut: AtomicU64,
+    /// Records that panicked while they were worked out, and became dead letters.
+    pub panicked: AtomicU64,
+    /// Records that were passed over because they had ended the process again and again.
+    pub quarantined: AtomicU64,
     /// Times that the worker had to begin again from the store's checkpoints.
     pub rewinds: AtomicU64,
 }
@@ -57,6 +65,9 @@ pub struct Progress {
     lanes: watch::Sender<Lanes>,
     /// What was met.
     pub counts: Counts,
+    /// Rows of a history below this offset are counted: they come again after a rewind.
+    pub(super) counted: AtomicU64,
+    history_end: OnceLock<u64>,
 }
 
 /// How far each of a stream's workers in this process is: one, or one for each set of definitions
@@ -66,6 +77,8 @@ struct Lanes {
     applied: BTreeMap<u64, BTreeMap<u32, Applied>>,
     /// Those whose groups are served; all, unless somebody said.
     counted: Option<BTreeSet<u64>>,
+    /// What ended those that go on no more.
+    ended: BTreeMap<u64, String>,
 }
 
 impl Lanes {
@@ -86,7 +99,12 @@ impl Lanes {
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { lanes: watch::Sender::new(Lanes::default()), counts: Counts::default() }
+        Progress {
+            lanes: watch::Sender::new(Lanes::default()),
+            counts: Counts::default(),
+            counted: AtomicU64::new(0),
+            history_end: OnceLock::new(),
+        }
     }
 }
 
@@ -100,6 +118,17 @@ impl Progress {
             end: sum(&partitions, |applied| applied.end),
             fresh_us: partitions.values().map(|applied| applied.fresh_us).min().unwrap_or(0),
         }
+    }
+
+    /// One past the last row of the history, once a worker has come there.
+    pub fn history_end(&self) -> Option<u64> {
+        self.history_end.get().copied()
+    }
+
+    /// All rows of the history are below this.
+    pub(super) fn end_history(&self, rows: u64) {
+        // A history that is read again ends where it did.
+        self.history_end.get_or_init(|| rows);
     }
 
     /// The partitions that are read here, each with how far it is.
@@ -116,6 +145,7 @@ impl Progress {
     pub fn serve(&self, served: &BTreeSet<u64>, there: &BTreeSet<u64>) {
         self.lanes.send_modify(|lanes| {
             lanes.applied.retain(|lane, _| there.contains(lane));
+            lanes.ended.retain(|lane, _| there.contains(lane));
             lanes.counted = Some(served.clone());
         });
     }
@@ -124,6 +154,20 @@ impl Progress {
     pub(super) fn advance(&self, lane: u64, partitions: BTreeMap<u32, Applied>) {
         self.lanes.send_modify(|lanes| {
             lanes.applied.insert(lane, partitions);
+            // One that was ended and goes on was started again.
+            lanes.ended.remove(&lane);
+        });
+    }
+
+    /// Why a worker goes on no more, with the remedy; none while it does.
+    pub fn ended(&self, lane: u64) -> Option<String> {
+        self.lanes.borrow().ended.get(&lane).cloned()
+    }
+
+    /// A worker has ended.
+    pub(super) fn end(&self, lane: u64, reason: String) {
+        self.lanes.send_modify(|lanes| {
+            lanes.ended.insert(lane, reason);
         });
     }
 

@@ -1,13 +1,16 @@
 //! Push: events from callers into the stream's log, acknowledged when the log has them: a local one
-//! on disk, a broker's at all replicas in sync, one in Redis at its server.
+//! on disk, a broker's at all replicas in sync, a stream's in NATS, one in Redis at its server.
 //!
 //! What cannot be an event is told to the caller and filed as a dead letter; the rest of the call
 //! goes on. Sending the same events again is harmless: their ids tell.
 
 use super::admit;
+use super::letterbox::Letterbox;
 use super::progress::{Bell, Counts, Progress};
 #[cfg(feature = "kafka")]
 use super::source::KafkaProducer;
+#[cfg(feature = "nats")]
+use super::source::NatsProducer;
 use super::source::{ProduceError, RedisStreamProducer, SourceError, SourceRecord};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
@@ -56,6 +59,9 @@ pub enum Sink {
     Kafka(KafkaProducer),
     /// Streams of Redis.
     RedisStream(Box<RedisStreamProducer>),
+    /// Subjects of a stream of NATS.
+    #[cfg(feature = "nats")]
+    Nats(Box<NatsProducer>),
     /// Another process has it.
     Elsewhere,
 }
@@ -117,6 +123,8 @@ pub struct Pusher {
     pub catalog: Arc<Catalog>,
     /// The local logs, and where dead letters are filed; `None` in a process that only answers.
     pub log: Option<Arc<Log>>,
+    /// Where dead letters go besides.
+    pub letterbox: Option<Arc<Letterbox>>,
     /// By stream: its log.
     pub sinks: Vec<Arc<Sink>>,
     /// Wall-clock time.
@@ -137,6 +145,13 @@ struct Sorted {
     unknown_fields: u64,
 }
 
+impl RejectedEvent {
+    /// Column and reason, in one line.
+    pub fn said(&self) -> String {
+        why(self.column.as_deref(), &self.reason)
+    }
+}
+
 impl Pusher {
     /// For streams that all have a local log.
     pub fn local(catalog: Arc<Catalog>, log: Log, clock: Clock) -> Pusher {
@@ -146,9 +161,16 @@ impl Pusher {
             progress: (0..streams).map(|_| Arc::default()).collect(),
             wakes: (0..streams).map(|_| Arc::default()).collect(),
             log: Some(log),
+            letterbox: None,
             catalog,
             clock,
         }
+    }
+
+    /// Whether offsets of a stream's log count its records. Those of Redis are made of times: how
+    /// many records lie between two of them is not known without counting.
+    pub fn counts_records(&self, stream: usize) -> bool {
+        !matches!(*self.sinks[stream], Sink::RedisStream(_))
     }
 
     /// How many records a stream's log has, as far as this process knows.
@@ -172,11 +194,37 @@ impl Pusher {
     /// # Errors
     /// [`PushError`].
     pub async fn push(&self, stream: usize, rows: &[&[u8]]) -> Result<Pushed, PushError> {
-        let part = &self.catalog.streams()[stream];
-        let name = &part.stream.name;
+        let sorted = self.sort(&self.catalog.streams()[stream], rows)?;
+        self.write(stream, rows, sorted).await
+    }
+
+    /// Takes events that have been dead letters: those that are refused again are filed no second
+    /// time.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub(super) async fn push_again(
+        &self,
+        stream: usize,
+        rows: &[&[u8]],
+    ) -> Result<Pushed, PushError> {
+        let sorted = self.sort(&self.catalog.streams()[stream], rows)?;
+        self.write(stream, rows, Sorted { letters: Vec::new(), ..sorted }).await
+    }
+
+    async fn write(
+        &self,
+        stream: usize,
+        rows: &[&[u8]],
+        sorted: Sorted,
+    ) -> Result<Pushed, PushError> {
+        let name = &self.catalog.streams()[stream].stream.name;
         let counts = &self.progress[stream].counts;
-        let Sorted { kept, now_us, rejected, letters, unknown_fields } = self.sort(part, rows)?;
+        let Sorted { kept, now_us, rejected, letters, unknown_fields } = sorted;
         let accepted = kept.len();
+        if let Some(letterbox) = self.letterbox.as_ref().filter(|_| !letters.is_empty()) {
+            letterbox.post(name, &letters).await.map_err(PushError::Source)?;
+        }
         let filing = match &self.log {
             Some(log) if !letters.is_empty() => {
                 let filed = oneshot::channel();
@@ -198,10 +246,9 @@ impl Pusher {
             }
             #[cfg(feature = "kafka")]
             Sink::Kafka(producer) => produce(producer, &kept, rows).await?,
-            Sink::RedisStream(producer) => {
-                let keyed = kept.iter().map(|(index, key)| (key.as_bytes(), rows[*index]));
-                ends(producer.send(&keyed.collect::<Vec<_>>()).await?)
-            }
+            Sink::RedisStream(producer) => ends(producer.send(&keyed(&kept, rows)).await?),
+            #[cfg(feature = "nats")]
+            Sink::Nats(producer) => ends(producer.send(&keyed(&kept, rows)).await?),
             Sink::Elsewhere => return Err(PushError::Elsewhere { stream: name.clone() }),
         };
         if let Some(filing) = filing {
@@ -227,9 +274,10 @@ impl Pusher {
             letters: Vec::new(),
             unknown_fields: decoded.unknown_fields,
         };
+        let time_us = Some(now);
         for bad in decoded.bad {
-            let reason = bad.to_string();
-            sorted.letters.push(DeadLetter { position: None, reason: cut(reason), bytes: bad.row });
+            let reason = cut(why(bad.column.as_deref(), &bad.reason));
+            sorted.letters.push(DeadLetter { time_us, position: None, reason, bytes: bad.row });
             let (index, column, reason) = (bad.index, bad.column, bad.reason);
             sorted.rejected.push(RejectedEvent { index, column, reason });
         }
@@ -239,7 +287,8 @@ impl Pusher {
                 None => sorted.kept.push((index, key(&value_at(ids, row)))),
                 Some((column, reason)) => {
                     let bytes = bytes[..bytes.len().min(MAX_BAD_ROW_BYTES)].to_vec();
-                    let letter = DeadLetter { position: None, reason: cut(reason.clone()), bytes };
+                    let said = cut(why(Some(&column), &reason));
+                    let letter = DeadLetter { time_us, position: None, reason: said, bytes };
                     sorted.letters.push(letter);
                     let column = Some(column);
                     sorted.rejected.push(RejectedEvent { index, column, reason });
@@ -260,9 +309,14 @@ fn key(id: &Value) -> String {
     }
 }
 
+/// Events as a producer takes them: key and bytes.
+fn keyed<'a>(kept: &'a [(usize, String)], rows: &[&'a [u8]]) -> Vec<(&'a [u8], &'a [u8])> {
+    kept.iter().map(|(index, key)| (key.as_bytes(), rows[*index])).collect()
+}
+
 /// Sends events to a topic; by partition, the records up to the last of them.
 #[cfg(feature = "kafka")]
-async fn produce(
+pub(super) async fn produce(
     producer: &KafkaProducer,
     kept: &[(usize, String)],
     rows: &[&[u8]],
@@ -307,11 +361,20 @@ async fn told(receiver: oneshot::Receiver<Result<u64, StoreError>>) -> Result<u6
 /// The dead letter of a record of the log.
 pub(super) fn letter(reason: String, record: &SourceRecord) -> DeadLetter {
     let bytes = record.payload[..record.payload.len().min(MAX_BAD_ROW_BYTES)].to_vec();
-    DeadLetter { position: Some((record.partition, record.offset)), reason: cut(reason), bytes }
+    let position = Some((record.partition, record.offset));
+    DeadLetter { position, time_us: Some(record.time_us), reason: cut(reason), bytes }
+}
+
+/// What is wrong, with the column at fault.
+pub(super) fn why(column: Option<&str>, reason: &str) -> String {
+    match column {
+        Some(column) => format!("column {column}: {reason}"),
+        None => reason.to_owned(),
+    }
 }
 
 /// A reason within its bound.
-fn cut(mut reason: String) -> String {
+pub(super) fn cut(mut reason: String) -> String {
     if reason.len() > MAX_REASON_BYTES {
         let end = (0..=MAX_REASON_BYTES).rev().find(|&end| reason.is_char_boundary(end));
         reason.truncate(end.unwrap_or(0));

@@ -3,7 +3,8 @@
 //! Positions count records from 1, so a checkpoint's offset is the number of records that are in
 //! the state, and 0 says that the pipeline stands at the beginning of the log.
 
-use super::source::PartitionInfo;
+use super::backfill;
+use super::source::{HISTORY, PartitionInfo};
 use crate::catalog::{Catalog, StreamPart};
 use std::collections::BTreeMap;
 use trueup_store::{Checkpoint, Look, Meta, NEVER_US, Space, Stands};
@@ -49,6 +50,12 @@ pub(super) struct Place {
     unheard: bool,
     /// Whether the store has been told all of the above.
     pub(super) told: bool,
+}
+
+/// The first group whose state is being built from a history, or was left so.
+pub(super) fn under_way(part: &StreamPart, look: &Look) -> Option<usize> {
+    let mut groups = part.groups.iter().zip(&look.metas);
+    groups.find(|(_, meta)| backfill::is_under_way(meta)).map(|(&group, _)| group)
 }
 
 /// The groups whose next records the log does not hold, each with the reason.
@@ -130,6 +137,23 @@ impl Standing {
             places: roster.iter().map(place).collect(),
             markers: unmarked.map(|(&group, _)| (group, since_us)).collect(),
             stands: look.stands,
+        }
+    }
+
+    /// Where to begin in a history. Nothing is marked before its end.
+    pub(super) fn fill(part: &StreamPart, look: Look) -> Standing {
+        // Its end is not known before it has been read.
+        let all = PartitionInfo { partition: backfill::PARTITION, first: 0, end: u64::MAX };
+        let standing = Standing::begin(part, HISTORY, &[all], look, i64::MAX);
+        Standing { markers: Vec::new(), ..standing }
+    }
+
+    /// Everything of a partition below an offset has come, and was so fresh.
+    pub(super) fn advance(&mut self, partition: u32, next: u64, fresh_us: i64) {
+        if let Some(place) = self.places.get_mut(&partition) {
+            place.next = next;
+            place.fresh_us = place.fresh_us.max(fresh_us);
+            place.told = false;
         }
     }
 

@@ -11,23 +11,30 @@
 //! fails for a while is tried again, from the checkpoints; what cannot mend itself ends the worker
 //! with the reason.
 
-use super::apply::{Applying, apply};
+use super::apply::{Applying, Arrived, apply};
+use super::backfill::{self, History, Plan};
 use super::compact::compact;
+use super::error::IngestError;
+use super::feed::{Came, Feed};
+use super::flood::{Flood, Flooded};
+use super::letterbox::Letterbox;
 use super::prepare::Prepared;
 use super::progress::{Applied, Bell, Counts, Progress};
-use super::source::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};
+use super::quarantine::{self, Quarantine};
+use super::source::{Bounds, PartitionInfo, Source, SourceRecord};
 use super::standing::{self, NewBeginning, Standing};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
-use trueup_sql::decode::DecodeError;
-use trueup_store::{Batch, Durability, Log, Marker, Space, Store, StoreError};
+use trueup_store::{Batch, DeadLetter, Durability, Log, Marker, NEVER_US, Space, Store};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
 /// some milliseconds only.
@@ -49,77 +56,9 @@ const MIN_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause between retries.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Why a worker cannot go on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum IngestError {
-    /// The store or the dead letters failed.
-    Store(StoreError),
-    /// The log failed.
-    Source(SourceError),
-    /// The log does not hold what comes after a checkpoint.
-    Gap {
-        /// The stream.
-        stream: String,
-        /// The group whose checkpoint it is.
-        group: String,
-        /// What is missing.
-        why: String,
-    },
-    /// The log's records could not be made a batch.
-    Decode(DecodeError),
-    /// The worker's thread could not be started.
-    Thread(std::io::Error),
-}
-
-impl IngestError {
-    /// Whether trying again, from the checkpoints, may mend it.
-    fn mends_itself(&self) -> bool {
-        match self {
-            IngestError::Store(StoreError::Rewound { .. }) => true,
-            IngestError::Store(error) => error.advice().retry,
-            IngestError::Source(error) => error.retry,
-            _ => false,
-        }
-    }
-}
-
-impl From<StoreError> for IngestError {
-    fn from(error: StoreError) -> IngestError {
-        IngestError::Store(error)
-    }
-}
-
-impl From<SourceError> for IngestError {
-    fn from(error: SourceError) -> IngestError {
-        IngestError::Source(error)
-    }
-}
-
-impl From<DecodeError> for IngestError {
-    fn from(error: DecodeError) -> IngestError {
-        IngestError::Decode(error)
-    }
-}
-
-impl fmt::Display for IngestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            IngestError::Store(error) => error.fmt(f),
-            IngestError::Source(error) => error.fmt(f),
-            IngestError::Gap { stream, group, why } => write!(
-                f,
-                "events of stream {stream} are missing for group {group}: {why}; put the log back, \
-                 or start once with --new-beginning, which drops that state and begins with what \
-                 the log has"
-            ),
-            IngestError::Decode(error) => error.fmt(f),
-            IngestError::Thread(error) => write!(f, "a thread could not be started: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for IngestError {}
+/// Names of unknown fields that one worker reports: a producer adds a few, and one that makes names
+/// up fills no log.
+const MAX_REPORTED: usize = 100;
 
 /// What a worker works with.
 #[derive(Clone, Debug)]
@@ -130,6 +69,10 @@ pub struct WorkerOptions {
     pub stream: usize,
     /// Where dead letters go.
     pub letters: Arc<Log>,
+    /// Where they go besides.
+    pub letterbox: Option<Arc<Letterbox>>,
+    /// The share of bad records, in percent, at which the worker ends; none for any share.
+    pub max_bad_percent: Option<u8>,
     /// Where their records go.
     pub store: Arc<dyn Store>,
     /// Wall-clock time.
@@ -142,6 +85,9 @@ pub struct WorkerOptions {
     pub wake: Arc<Bell>,
     /// What to do about a gap.
     pub policy: NewBeginning,
+    /// Where it may write down which records are in hand; nowhere, and what ends the process is
+    /// forgotten with it.
+    pub data: Option<PathBuf>,
 }
 
 /// A running worker.
@@ -156,21 +102,43 @@ impl Worker {
     /// Finds where to begin and starts the thread. `source` is the stream's log.
     ///
     /// # Errors
-    /// [`IngestError::Gap`] if events would be missing, and what the store and the source say.
+    /// [`IngestError::Gap`] if events would be missing, [`IngestError::UnderWay`] if a history is
+    /// being read into the state, and what the store and the source say.
     pub fn start(
         options: WorkerOptions,
         source: Box<dyn Source>,
         runtime: &Handle,
     ) -> Result<Worker, IngestError> {
+        Worker::launch(options, Feed::Log(source), runtime)
+    }
+
+    /// The same for a history, of which `plan` was written down. It ends at the history's end.
+    ///
+    /// # Errors
+    /// [`IngestError::TakenOver`] if somebody else has come, and what the store says.
+    pub fn fill(
+        options: WorkerOptions,
+        history: History,
+        plan: Plan,
+        runtime: &Handle,
+    ) -> Result<Worker, IngestError> {
+        Worker::launch(options, Feed::History(Box::new(history), plan), runtime)
+    }
+
+    fn launch(options: WorkerOptions, feed: Feed, runtime: &Handle) -> Result<Worker, IngestError> {
         let stop = Arc::new(AtomicBool::new(false));
         let wake = Arc::clone(&options.wake);
         let name = format!("ingest {}", options.catalog.streams()[options.stream].stream.name);
         let policy = options.policy;
+        let stream = &options.catalog.streams()[options.stream].stream.name;
         let mut work = Work {
+            quarantine: Quarantine::open(options.data.as_deref(), stream, options.lane),
             spaces: options.catalog.spaces(options.stream),
             owned: Vec::new(),
+            flood: Flood::new(options.max_bad_percent),
+            reported: BTreeSet::new(),
             options,
-            source,
+            feed,
             runtime: runtime.clone(),
             stop: Arc::clone(&stop),
             synced: Instant::now(),
@@ -185,7 +153,13 @@ impl Worker {
             Err(error) if error.mends_itself() => Some(error),
             Err(error) => return Err(error),
         };
-        let run = move || work.run(standing, broken);
+        let run = move || {
+            let ran = catch_unwind(AssertUnwindSafe(|| work.run(standing, broken)));
+            let panicked = |panic: Box<dyn std::any::Any + Send>| {
+                work.end(IngestError::Panicked(quarantine::said(&*panic).to_owned()))
+            };
+            ran.unwrap_or_else(panicked)
+        };
         let thread = std::thread::Builder::new().name(name).spawn(run);
         Ok(Worker { thread: Some(thread.map_err(IngestError::Thread)?), stop, wake })
     }
@@ -205,7 +179,7 @@ impl Worker {
         self.wake.ring();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
-            // A panic was reported by its own thread; nothing was acknowledged for it.
+            // Panics are caught in the thread.
             Some(Err(_)) | None => Ok(()),
         }
     }
@@ -222,9 +196,13 @@ impl Drop for Worker {
 /// What a worker's thread has.
 struct Work {
     options: WorkerOptions,
-    source: Box<dyn Source>,
+    feed: Feed,
     runtime: Handle,
     stop: Arc<AtomicBool>,
+    quarantine: Quarantine,
+    flood: Flood,
+    /// Names of fields that no column takes, as far as they are in the log.
+    reported: BTreeSet<String>,
     /// Of the stream's groups, in their order.
     spaces: Vec<Space>,
     /// The partitions that the source says are read here, whatever became of the reading.
@@ -248,10 +226,22 @@ impl Work {
         let catalog = Arc::clone(&self.options.catalog);
         let part = &catalog.streams()[self.options.stream];
         let store = Arc::clone(&self.options.store);
+        let log = match &mut self.feed {
+            Feed::Log(log) => log,
+            Feed::History(_, plan) => {
+                let stand = backfill::stand(&*store, &part.stream.name, &self.spaces, plan);
+                let look = self.runtime.block_on(stand)?;
+                return Ok(Standing::fill(part, look));
+            }
+        };
         // A log that was made anew is noticed by a look at it.
-        let roster = self.source.roster()?;
-        let number = self.source.number();
+        let roster = log.roster()?;
+        let number = log.number();
         let mut look = self.runtime.block_on(store.look(&self.spaces))?;
+        if let Some(group) = standing::under_way(part, &look) {
+            let (stream, group) = (part.stream.name.clone(), catalog.group(group).name.clone());
+            return Err(IngestError::UnderWay { stream, group });
+        }
         let gaps = standing::gaps(part, number, &roster, &look);
         for (group, why) in &gaps {
             let name = &catalog.group(*group).name;
@@ -273,25 +263,10 @@ impl Work {
         }
         // Asked of the log only where there is a marker to set: not on every way back.
         let since_us = match look.metas.iter().any(|meta| meta.complete_since_us.is_none()) {
-            true => self.complete_since(&roster)?,
+            true => complete_since(&mut **log, &roster, part.stream.future_us)?,
             false => i64::MIN,
         };
         Ok(Standing::begin(part, number, &roster, look, since_us))
-    }
-
-    /// The event time since when a state that begins with the log's first records is complete.
-    ///
-    /// A log held from its first record is the whole history. Else what is gone was admitted, so no
-    /// event time in it lies further ahead than the first record's log time and the bound on future
-    /// times.
-    fn complete_since(&mut self, roster: &[PartitionInfo]) -> Result<i64, IngestError> {
-        let mut since_us = i64::MIN;
-        for info in roster.iter().filter(|info| info.first > 0) {
-            let from = self.source.first_time_us(info.partition)?.unwrap_or(i64::MAX);
-            let ahead = from.saturating_add(self.part().stream.future_us).saturating_add(1);
-            since_us = since_us.max(ahead);
-        }
-        Ok(since_us)
     }
 
     /// Works until told to stop; `broken` is what the first step met.
@@ -335,13 +310,14 @@ impl Work {
     /// Goes back to the checkpoints with the partitions that are read here.
     fn begin_again(&mut self) -> Result<Standing, IngestError> {
         let mut found = self.begin(NewBeginning::Refuse)?;
-        self.source.seek(&found.own(&self.owned))?;
+        self.feed.seek(&found.own(&self.owned))?;
         Ok(found)
     }
 
     fn end(&self, error: IngestError) -> Result<(), IngestError> {
         let stream = &self.part().stream.name;
         tracing::error!(stream, %error, "ingest of this stream has ended");
+        self.options.progress.end(self.options.lane, error.to_string());
         Err(error)
     }
 
@@ -363,14 +339,19 @@ impl Work {
         }
         let bounds =
             Bounds { records: BATCH_EVENTS, bytes: BATCH_BYTES, wait: self.patience(standing) };
-        match self.source.poll(&bounds)? {
-            Polled::Owned(partitions) => {
+        match self.feed.poll(&bounds)? {
+            Came::Owned(partitions) => {
                 // Said once: it must outlive a failure.
                 self.owned = partitions;
                 self.own(standing)?;
             }
-            Polled::Records(records) if records.is_empty() => {}
-            Polled::Records(records) => self.apply(standing, &records)?,
+            Came::End => {
+                let end = standing.owned().map(|(_, place)| place.next).max();
+                self.options.progress.end_history(end.unwrap_or(0));
+                return Ok(false);
+            }
+            Came::Records(records) if records.is_empty() => {}
+            came => self.apply(standing, &came)?,
         }
         if self.heard.elapsed() >= HEARTBEAT {
             self.hear(standing)?;
@@ -399,6 +380,8 @@ impl Work {
     fn own(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
         // Others may have gone on since, or the store may be another.
         *standing = self.begin_again()?;
+        let (stream, partitions) = (&self.part().stream.name, &self.owned);
+        tracing::info!(stream, ?partitions, "these partitions are read here");
         self.hear(standing)?;
         self.write(standing, &Prepared::default(), true)
     }
@@ -408,7 +391,7 @@ impl Work {
         let owned: Vec<u32> = standing.owned().map(|(partition, _)| partition).collect();
         // Read before the log is asked: what comes later than this is not claimed to be there.
         let now = self.options.clock.now();
-        let ends = self.source.ends(&owned)?;
+        let ends = self.feed.ends(&owned)?;
         for (partition, end) in owned.into_iter().zip(ends) {
             let Some(place) = standing.places.get_mut(&partition) else { continue };
             place.end = end;
@@ -428,36 +411,87 @@ impl Work {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        standing: &mut Standing,
-        records: &[SourceRecord],
-    ) -> Result<(), IngestError> {
-        let WorkerOptions { catalog, letters, progress, .. } = &self.options;
-        let part = self.part();
+    fn apply(&mut self, standing: &mut Standing, came: &Came) -> Result<(), IngestError> {
+        let WorkerOptions { catalog, progress, .. } = &self.options;
+        let part = &catalog.streams()[self.options.stream];
         let behind = |group: usize, position: Position| {
             let place = standing.places.get(&position.partition);
             let nth = part.groups.iter().position(|&fed| fed == group);
             let applied = place.zip(nth).map(|(place, nth)| place.applied[nth]);
             applied.is_some_and(|applied| position.offset > applied)
         };
-        let applying = apply(catalog, part, standing.source, records, behind)?;
-        let Applying { prepared, letters: bad } = applying;
-        if !bad.is_empty() {
-            let new = letters.bury(&part.stream.name, bad)?;
-            Counts::add(&progress.counts.dead_letters, new);
-        }
-        let now = self.options.clock.now();
-        for record in records {
-            if let Some(place) = standing.places.get_mut(&record.partition) {
-                place.next = record.offset + 1;
-                // A producer's clock may be ahead of ours.
-                place.fresh_us = place.fresh_us.max(record.time_us.min(now.0));
-                place.told = false;
+        let source = standing.source;
+        let records = |records: &[SourceRecord]| {
+            apply(catalog, part, Arrived::records(part, source, records)?, behind)
+        };
+        let (worked, flood) = match (came, &self.feed) {
+            (Came::Records(came), _) => {
+                let worked = self.quarantine.work(source, came, &progress.counts, records)?;
+                let flood = flooded(&self.flood, &part.stream.name, came, &worked.letters)?;
+                (worked, Some(flood))
             }
+            (Came::Rows(Some(rows)), Feed::History(_, plan)) => {
+                (apply(catalog, part, Arrived::rows(part, plan, rows), behind)?, None)
+            }
+            _ => return Ok(()),
+        };
+        let Applying { prepared, letters: bad, unknown_fields, unknown_names } = worked;
+        let counted = progress.counted.load(Ordering::Relaxed);
+        let new_bad = bad.iter().filter(|bad| bad.position.is_some_and(|at| at.1 >= counted));
+        let new_bad = new_bad.count() as u64;
+        let filed = self.bury(bad)?;
+        let progress = Arc::clone(&self.options.progress);
+        Counts::add(&progress.counts.unknown_fields_read, unknown_fields);
+        self.report(unknown_names);
+        let now = self.options.clock.now();
+        match came {
+            Came::Rows(Some(rows)) => {
+                // A history that is read again finds its letters filed.
+                Counts::add(&progress.counts.dead_letters, new_bad);
+                Counts::add(&progress.counts.rows, rows.count_from(counted));
+                progress.counted.fetch_max(rows.next, Ordering::Relaxed);
+                standing.advance(backfill::PARTITION, rows.next, NEVER_US);
+            }
+            Came::Records(records) => {
+                Counts::add(&progress.counts.dead_letters, filed);
+                for record in records {
+                    // A producer's clock may be ahead of ours.
+                    let fresh_us = record.time_us.min(now.0);
+                    standing.advance(record.partition, record.offset + 1, fresh_us);
+                }
+            }
+            _ => {}
         }
         let due = self.told.elapsed() >= self.options.store.checkpoint_every();
-        self.write(standing, &prepared, due)
+        self.write(standing, &prepared, due)?;
+        if let Some(flood) = flood {
+            self.flood = flood;
+        }
+        Ok(())
+    }
+
+    /// Files dead letters, and says how many are new; returns when they are everywhere where they
+    /// are to be.
+    fn bury(&self, bad: Vec<DeadLetter>) -> Result<u64, IngestError> {
+        if bad.is_empty() {
+            return Ok(0);
+        }
+        let stream = &self.part().stream.name;
+        if let Some(letterbox) = &self.options.letterbox {
+            self.runtime.block_on(letterbox.post(stream, &bad))?;
+        }
+        Ok(self.options.letters.bury(stream, bad)?)
+    }
+
+    /// Says once of each name that fields of it are ignored.
+    fn report(&mut self, names: BTreeSet<String>) {
+        for name in names {
+            if self.reported.len() < MAX_REPORTED && !self.reported.contains(&name) {
+                let stream = &self.part().stream.name;
+                tracing::warn!(stream, field = ?name, "no column for this field: it is ignored");
+                self.reported.insert(name);
+            }
+        }
     }
 
     /// Writes records, and with `tell` how far everything is.
@@ -502,8 +536,48 @@ impl Work {
             self.told = Instant::now();
             let places: Vec<(u32, u64)> =
                 standing.owned().map(|(partition, place)| (partition, place.next)).collect();
-            self.source.applied(&places);
+            self.feed.applied(&places);
         }
         Ok(())
     }
+}
+
+/// The last records with these behind them, unless too many are bad.
+fn flooded(
+    flood: &Flood,
+    stream: &str,
+    records: &[SourceRecord],
+    letters: &[DeadLetter],
+) -> Result<Flood, IngestError> {
+    let bad: BTreeMap<(u32, u64), &str> = letters
+        .iter()
+        .filter_map(|letter| Some((letter.position?, letter.reason.as_str())))
+        .collect();
+    let reason = |record: &SourceRecord| bad.get(&(record.partition, record.offset)).copied();
+    let next = flood.with(records.iter().map(|record| reason(record).is_some()));
+    next.map_err(|Flooded { bad, of, at }| {
+        let SourceRecord { partition, offset, .. } = &records[at];
+        let why = reason(&records[at]).unwrap_or("an earlier one");
+        let last = format!("that at offset {offset} of partition {partition}: {why}");
+        IngestError::Flood { stream: stream.to_owned(), bad, of, last }
+    })
+}
+
+/// The event time since when a state that begins with the log's first records is complete.
+///
+/// A log held from its first record is the whole history. Else what is gone was admitted, so no
+/// event time in it lies further ahead than the first record's log time and the bound on future
+/// times.
+fn complete_since(
+    log: &mut dyn Source,
+    roster: &[PartitionInfo],
+    future_us: i64,
+) -> Result<i64, IngestError> {
+    let mut since_us = i64::MIN;
+    for info in roster.iter().filter(|info| info.first > 0) {
+        let from = log.first_time_us(info.partition)?.unwrap_or(i64::MAX);
+        let ahead = from.saturating_add(future_us).saturating_add(1);
+        since_us = since_us.max(ahead);
+    }
+    Ok(since_us)
 }

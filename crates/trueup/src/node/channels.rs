@@ -6,7 +6,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::http::Live;
 use crate::ingest::source::Source;
-use crate::ingest::{Bell, IngestError, Progress, Pusher, Sink};
+use crate::ingest::{Bell, IngestError, Letterbox, Progress, Pusher, Sink};
 use crate::place::SourcePlace;
 use crate::serve::Serving;
 use std::collections::BTreeMap;
@@ -25,14 +25,20 @@ pub(super) struct Channel {
 #[derive(Debug)]
 pub(super) struct Channels {
     pub(super) log: Option<Arc<Log>>,
+    /// Where dead letters go besides.
+    pub(super) letterbox: Option<Arc<Letterbox>>,
     sources: BTreeMap<String, SourcePlace>,
     met: BTreeMap<String, Channel>,
 }
 
 impl Channels {
     /// `sources` says where streams come from that have not the local log.
-    pub(super) fn new(log: Option<Arc<Log>>, sources: BTreeMap<String, SourcePlace>) -> Channels {
-        Channels { log, sources, met: BTreeMap::new() }
+    pub(super) fn new(
+        log: Option<Arc<Log>>,
+        letterbox: Option<Arc<Letterbox>>,
+        sources: BTreeMap<String, SourcePlace>,
+    ) -> Channels {
+        Channels { log, letterbox, sources, met: BTreeMap::new() }
     }
 
     /// The channel of a stream, which is opened if it is new.
@@ -80,6 +86,7 @@ impl Channels {
         let pusher = Pusher {
             catalog: Arc::clone(&catalog),
             log: self.log.clone(),
+            letterbox: self.letterbox.clone(),
             sinks: channels.iter().map(|channel| Arc::clone(&channel.sink)).collect(),
             clock: clock.clone(),
             progress: channels.iter().map(|channel| Arc::clone(&channel.progress)).collect(),

@@ -3,12 +3,13 @@
 
 use super::channels::Channels;
 use super::lanes::{Catalogs, Ground, Lane, layout};
-use super::{NodeError, NodeOptions, by_name, open};
+use super::{NodeError, NodeOptions, by_name, letterbox, open};
 use crate::catalog::Catalog;
 use crate::http::{App, Health, Metrics, WorkerHealth};
 use crate::ingest::{IngestError, NewBeginning};
 use crate::release::{self, Goal, Hydration, Note, Place, Release, ReleaseError, Seen, Told, Wait};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -20,9 +21,6 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// How long nobody drops what was retired: longer than any process takes to hear of it.
 const RETIRE_AFTER_US: i64 = 10_000_000;
-
-/// How long one process may take to drop it before another does so.
-const DROP_WITHIN_US: i64 = 600_000_000;
 
 /// How often the log says how far a candidate is.
 const SAY_EVERY: Duration = Duration::from_secs(30);
@@ -67,10 +65,13 @@ impl Follower {
             explain(&seen.note, &own, options.ingest);
         }
         let sources = by_name(&options, seen.as_ref().map(|seen| &seen.note), &catalogs)?;
-        let mut channels = Channels::new(log.clone(), sources);
+        let letterbox = letterbox(options.bad.also_to.as_ref())?;
+        let mut channels = Channels::new(log.clone(), letterbox, sources);
         let ground = log.filter(|_| options.ingest).map(|log| Ground {
             store: Arc::clone(&store),
             log,
+            max_bad_percent: options.bad.max_percent,
+            data: options.place.data().map(Path::to_path_buf),
             clock: options.clock.clone(),
             runtime: runtime.clone(),
         });
@@ -83,7 +84,7 @@ impl Follower {
                 match Lane::start(&spec, of, &mut channels, ground, options.policy) {
                     Ok(lane) => lanes.push(lane),
                     Err(error) => {
-                        let lane = Lane::resting(&spec);
+                        let lane = Lane::resting(&spec, &error);
                         if lane.serves(&catalog, &served) {
                             return Err(error.into());
                         }
@@ -197,7 +198,7 @@ impl Follower {
             let started = Lane::start(&spec, of, &mut self.channels, &ground, refuse);
             self.lanes.push(started.unwrap_or_else(|error| {
                 complain(&spec.digest, &error);
-                Lane::resting(&spec)
+                Lane::resting(&spec, &error)
             }));
         }
     }
@@ -234,7 +235,8 @@ impl Follower {
     pub(super) fn watch(&self) {
         let lanes = self.lanes.iter().filter(|lane| self.serves(lane));
         let workers = lanes.flat_map(Lane::workers);
-        let health = workers.map(|(stream, runs)| WorkerHealth { stream: stream.into(), runs });
+        let health =
+            workers.map(|(stream, trouble)| WorkerHealth { stream: stream.into(), trouble });
         self.app.health.tell(health.collect());
     }
 
@@ -317,36 +319,20 @@ impl Follower {
         let (stuck, waits): (Vec<&Wait>, Vec<&Wait>) =
             waits.iter().partition(|wait| wait.is_stuck());
         let words = |waits: Vec<&Wait>| waits.iter().map(ToString::to_string).collect();
-        Hydration { digest: digest.into(), places, waits: words(waits), stuck: words(stuck) }
+        let mut stuck: Vec<String> = words(stuck);
+        let lanes = self.lanes.iter().filter(|lane| lane.spec.digest == digest);
+        stuck.extend(lanes.flat_map(Lane::troubles));
+        Hydration { digest: digest.into(), places, waits: words(waits), stuck }
     }
 
-    /// Drops the state of groups that nobody needs any more, one process alone.
+    /// Drops the state of groups that nobody needs any more, once everybody knows of it.
     fn drop_retired(&mut self, note: &Note) -> Result<(), ReleaseError> {
         let now_us = self.options.clock.now().0;
-        let due = note.retired_us.saturating_add(RETIRE_AFTER_US) <= now_us
-            && note.dropping_us.saturating_add(DROP_WITHIN_US) <= now_us;
-        if note.retired.is_empty() || !due {
+        if note.retired.is_empty() || note.retired_us.saturating_add(RETIRE_AFTER_US) > now_us {
             return Ok(());
         }
-        let (store, gone) = (Arc::clone(&self.store), note.retired.clone());
-        let (revision, dropping) = (note.revision, note.dropping(now_us));
-        let found = self.runtime.block_on(async {
-            let claim = release::change(&*store, |there| {
-                Ok(there.filter(|it| it.revision == revision).map(|_| dropping.clone()))
-            });
-            if claim.await?.is_none_or(|seen| seen.note != dropping) {
-                return Ok(None);
-            }
-            for group in &gone {
-                if let Some(space) = group.space() {
-                    store.drop_space(space).await?;
-                }
-                tracing::warn!(group = group.name, "no definitions need its state: it is dropped");
-            }
-            let done = release::change(&*store, |there| Ok(there.map(|it| it.dropped(&gone))));
-            done.await
-        });
-        if let Some(found) = found? {
+        let dropped = release::drop_retired(&*self.store, note, |_| true, now_us);
+        if let Some(found) = self.runtime.block_on(dropped)? {
             self.adopt(found);
         }
         Ok(())

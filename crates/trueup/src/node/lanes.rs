@@ -15,9 +15,10 @@
 use super::channels::Channels;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::ingest::{IngestError, NewBeginning, Worker, WorkerOptions};
+use crate::ingest::{IngestError, NewBeginning, Progress, Worker, WorkerOptions};
 use crate::release::{Note, Release};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -67,17 +68,31 @@ pub(super) fn layout(note: &Note, catalogs: &Catalogs) -> Vec<Spec> {
 pub(super) struct Ground {
     pub(super) store: Arc<dyn Store>,
     pub(super) log: Arc<Log>,
+    /// The share of bad records, in percent, at which a worker ends.
+    pub(super) max_bad_percent: Option<u8>,
+    /// Where workers may write down which records are in hand.
+    pub(super) data: Option<PathBuf>,
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
+}
+
+/// A worker and whose it is.
+#[derive(Debug)]
+struct Working {
+    stream: String,
+    progress: Arc<Progress>,
+    worker: Worker,
 }
 
 /// A lane at work.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) spec: Spec,
-    workers: Vec<(String, Worker)>,
+    workers: Vec<Working>,
     /// Since when it rests, after a failure.
     rests: Option<Instant>,
+    /// Why it could not be started.
+    refused: Option<String>,
 }
 
 impl Lane {
@@ -100,7 +115,8 @@ impl Lane {
             }
         };
         let name = spec.digest.get(..NAME_HEX).filter(|_| !spec.first);
-        let mut lane = Lane { spec: spec.clone(), workers: Vec::new(), rests: None };
+        let (spec_here, workers) = (spec.clone(), Vec::new());
+        let mut lane = Lane { spec: spec_here, workers, rests: None, refused: None };
         for (stream, part) in catalog.streams().iter().enumerate() {
             let number = |group: &trueup_sql::GroupDef| group.stream == stream;
             let kept_elsewhere = catalog.definitions().groups.iter().any(number);
@@ -113,23 +129,28 @@ impl Lane {
                 catalog: Arc::clone(&catalog),
                 stream,
                 letters: Arc::clone(&ground.log),
+                letterbox: channels.letterbox.clone(),
+                max_bad_percent: ground.max_bad_percent,
                 store: Arc::clone(&ground.store),
                 clock: ground.clock.clone(),
-                progress: channel.progress,
+                progress: Arc::clone(&channel.progress),
                 lane: spec.serial,
                 wake: channel.wake,
                 policy,
+                data: ground.data.clone(),
             };
             let source = channels.source(stream_name, name, &ground.log)?;
             let worker = Worker::start(options, source, &ground.runtime)?;
-            lane.workers.push((stream_name.clone(), worker));
+            let (stream, progress) = (stream_name.clone(), channel.progress);
+            lane.workers.push(Working { stream, progress, worker });
         }
         Ok(lane)
     }
 
     /// A lane that could not be started.
-    pub(super) fn resting(spec: &Spec) -> Lane {
-        Lane { spec: spec.clone(), workers: Vec::new(), rests: Some(Instant::now()) }
+    pub(super) fn resting(spec: &Spec, why: &IngestError) -> Lane {
+        let (rests, refused) = (Some(Instant::now()), Some(why.to_string()));
+        Lane { spec: spec.clone(), workers: Vec::new(), rests, refused }
     }
 
     /// Whether answers by these definitions come from here.
@@ -143,14 +164,27 @@ impl Lane {
         self.workers.is_empty()
     }
 
-    /// Each worker's stream, and whether it goes on.
-    pub(super) fn workers(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.workers.iter().map(|(stream, worker)| (stream.as_str(), worker.is_running()))
+    /// Each worker's stream, and why it goes on no more; none while it does.
+    pub(super) fn workers(&self) -> impl Iterator<Item = (&str, Option<String>)> {
+        let trouble = |it: &Working| match it.worker.is_running() {
+            true => None,
+            false => {
+                let said = it.progress.ended(self.spec.serial);
+                Some(said.unwrap_or_else(|| "it has ended".into()))
+            }
+        };
+        self.workers.iter().map(move |it| (it.stream.as_str(), trouble(it)))
+    }
+
+    /// What keeps it from going on.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = String> {
+        let ended = self.workers().filter_map(|(_, trouble)| trouble);
+        self.refused.clone().into_iter().chain(ended)
     }
 
     /// Whether it failed, and has rested enough to be tried again.
     pub(super) fn is_rested(&mut self) -> bool {
-        if self.rests.is_none() && self.workers().any(|(_, runs)| !runs) {
+        if self.rests.is_none() && self.workers().any(|(_, trouble)| trouble.is_some()) {
             self.rests = Some(Instant::now());
         }
         self.rests.is_some_and(|since| since.elapsed() >= REST)
@@ -158,7 +192,7 @@ impl Lane {
 
     /// Lets the workers finish their batch and waits for them.
     pub(super) fn stop(self) -> Result<(), IngestError> {
-        let stops: Vec<_> = self.workers.into_iter().map(|(_, worker)| worker.stop()).collect();
+        let stops: Vec<_> = self.workers.into_iter().map(|it| it.worker.stop()).collect();
         stops.into_iter().collect()
     }
 }

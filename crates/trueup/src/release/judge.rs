@@ -3,6 +3,8 @@
 
 use super::Note;
 use crate::catalog::Catalog;
+use crate::ingest::backfill::is_under_way;
+use crate::ingest::source::FIRST_LOG;
 use std::collections::BTreeMap;
 use std::fmt;
 use trueup_sql::GroupDef;
@@ -27,6 +29,8 @@ pub struct Wait {
 /// What a group lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// A history is being read into it, or was and not to its end.
+    UnderWay,
     /// An older state of it is still to be dropped.
     Dropping,
     /// Nothing of it was applied yet.
@@ -45,7 +49,7 @@ pub enum Why {
 impl Wait {
     /// Whether no amount of the log brings what it lacks.
     pub fn is_stuck(&self) -> bool {
-        matches!(self.why, Why::Short { .. })
+        matches!(self.why, Why::UnderWay | Why::Short { .. })
     }
 }
 
@@ -53,6 +57,9 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let group = &self.group;
         match self.why {
+            Why::UnderWay => {
+                write!(f, "group {group} waits until `trueup backfill` has come to its end")
+            }
             Why::Dropping => write!(f, "group {group} waits until its old state is dropped"),
             Why::Unbegun => write!(f, "group {group} has not been begun"),
             Why::Behind => write!(f, "group {group} is being hydrated"),
@@ -89,11 +96,12 @@ pub async fn look(store: &dyn Store, of: &[Option<&Catalog>]) -> Result<Metas, S
     Ok(spaces.into_iter().zip(metas).collect())
 }
 
-/// How far these definitions have got with each partition: what others must reach.
+/// How far these definitions have got with each partition of a log: what others must reach. How
+/// much of a history was read into one group is nothing that another must reach.
 pub fn goal(served: Option<&Catalog>, metas: &Metas) -> Goal {
     let mut goal = Goal::new();
     for (stream, meta) in served.into_iter().flat_map(|served| groups(served, metas)) {
-        for checkpoint in &meta.checkpoints {
+        for checkpoint in meta.checkpoints.iter().filter(|it| it.source >= FIRST_LOG) {
             let place = (stream.to_owned(), checkpoint.source, checkpoint.partition);
             let offset = goal.entry(place).or_default();
             *offset = (*offset).max(checkpoint.offset);
@@ -126,6 +134,7 @@ pub fn waits(
         let stream = stream_of(wanted, group);
         let why = match (metas.get(&space), note.is_retired(&group.digest.to_string())) {
             _ if in_service => None,
+            (Some(meta), _) if is_under_way(meta) => Some(Why::UnderWay),
             (_, true) => Some(Why::Dropping),
             (None, _) => Some(Why::Unbegun),
             (Some(meta), _) => lack(meta, stream, goal, now_us.saturating_sub(max_staleness_us))

@@ -13,6 +13,7 @@
 //!   ([`waits`] is empty). Nothing else moves definitions forward, and only a person moves them
 //!   back.
 //! - A store that lost the note, or its latest word, gets it back from whoever saw it.
+//! - What a history is being read into is not dropped, whoever retired it.
 //!
 //! What is *not* here: workers and servers, which are put together by `node`; and any decision that
 //! needs more than the note and what the store says of its groups.
@@ -20,12 +21,14 @@
 mod hydration;
 mod judge;
 mod note;
+mod retired;
 mod stored;
 mod told;
 
 pub use hydration::{Hydration, Place};
 pub use judge::{Goal, Metas, Wait, Why, goal, look, waits};
 pub use note::{Kept, Note, Release};
+pub use retired::{drop_retired, free};
 pub(crate) use stored::restore;
 pub use stored::{Changed, Seen, change, forget, promote, read, register, roll_back};
 pub use told::{CandidateTold, GroupTold, Told};

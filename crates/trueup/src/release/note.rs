@@ -140,6 +140,13 @@ impl Note {
         }
     }
 
+    /// One by which these groups are to be dropped.
+    #[cfg(test)]
+    pub(super) fn retiring(retired: Vec<Kept>) -> Note {
+        let (digest, groups, files) = ("a".to_owned(), Vec::new(), Vec::new());
+        Note { retired, ..Note::first(Release { digest, serial: 1, since_us: 0, groups, files }) }
+    }
+
     /// Reads one.
     ///
     /// # Errors
@@ -212,8 +219,13 @@ impl Note {
 
     /// These were dropped.
     pub fn dropped(&self, gone: &[Kept]) -> Note {
-        let mut after = Note { dropping_us: 0, revision: self.revision + 1, ..self.clone() };
-        after.retired.retain(|group| !gone.contains(group));
+        Note { dropping_us: 0, ..self.spared(gone) }
+    }
+
+    /// These are not to be dropped any more.
+    pub fn spared(&self, groups: &[Kept]) -> Note {
+        let mut after = Note { revision: self.revision + 1, ..self.clone() };
+        after.retired.retain(|group| !groups.contains(group));
         after
     }
 

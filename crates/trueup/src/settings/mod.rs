@@ -11,8 +11,9 @@ mod text;
 pub use raw::{Flags, Layer, Said};
 pub use text::duration;
 
-use crate::place::{Place, Sources};
-use raw::Raw;
+use crate::ingest::DEFAULT_MAX_BAD_PERCENT;
+use crate::place::{BadRecords, Place, Sources};
+use raw::{Origin, Raw};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,8 +39,12 @@ pub struct Settings {
     pub store: Place,
     /// Where events come from, beside HTTP push.
     pub sources: Sources,
+    /// What becomes of records that cannot be used.
+    pub bad: BadRecords,
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The same of a process that only applies events; it listens nowhere unless told.
+    pub ingest_listen: Option<SocketAddr>,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token of this server's callers.
@@ -55,7 +60,9 @@ impl fmt::Debug for Settings {
             .field("definitions", &self.definitions)
             .field("store", &self.store)
             .field("sources", &self.sources)
+            .field("bad", &self.bad)
             .field("listen", &self.listen)
+            .field("ingest_listen", &self.ingest_listen)
             .field("max_staleness", &self.max_staleness)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("insecure", &self.insecure)
@@ -143,13 +150,10 @@ impl Settings {
         )?;
         let store = places::store(&raw)?;
         let sources = places::sources(&raw)?;
-        let listen = match raw.find(|layer| layer.listen.as_ref()) {
-            None => SocketAddr::from(([127, 0, 0, 1], 8080)),
-            Some((place, said)) => said.parse().map_err(|_| {
-                let reason = format!("{said:?} is no address; write it as 127.0.0.1:8080");
-                value("listen", place.to_string(), reason)
-            })?,
-        };
+        let listen = address("listen", raw.find(|layer| layer.listen.as_ref()))?;
+        let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let ingest_listen =
+            address("ingest_listen", raw.find(|layer| layer.ingest_listen.as_ref()))?;
         let max_staleness = match raw.find(|layer| layer.max_staleness.as_ref()) {
             None => DEFAULT_MAX_STALENESS,
             Some((place, said)) => duration(said)
@@ -157,12 +161,15 @@ impl Settings {
         };
         let token = raw.token()?;
         let insecure = raw.find(|layer| layer.insecure.as_ref()).is_some_and(|(_, said)| *said);
-        if !listen.ip().is_loopback() && token.is_none() && !insecure {
-            let reason = format!(
-                "{listen} can be reached from other machines; set TRUEUP_TOKEN or token_file, or \
-                 say insecure = true if everybody there may read and write"
-            );
-            return Err(value("listen", "no token".into(), reason));
+        for (setting, listen) in [("listen", Some(listen)), ("ingest_listen", ingest_listen)] {
+            let Some(open) = listen.filter(|listen| !listen.ip().is_loopback()) else { continue };
+            if token.is_none() && !insecure {
+                let reason = format!(
+                    "{open} can be reached from other machines; set TRUEUP_TOKEN or token_file, or \
+                     say insecure = true if everybody there may read and write"
+                );
+                return Err(value(setting, "no token".into(), reason));
+            }
         }
         let definitions = raw.base(&definitions.0).join(definitions.1);
         Ok(Settings {
@@ -170,12 +177,43 @@ impl Settings {
             definitions,
             store,
             sources,
+            bad: bad_records(&raw)?,
             listen,
+            ingest_listen,
             max_staleness,
             token,
             insecure,
         })
     }
+}
+
+/// What becomes of records that cannot be used.
+fn bad_records(raw: &Raw) -> Result<BadRecords, SettingsError> {
+    let accept_bad = raw.find(|layer| layer.accept_bad.as_ref()).is_some_and(|(_, said)| *said);
+    let max_percent = match raw.find(|layer| layer.max_bad_percent.as_ref()) {
+        _ if accept_bad => None,
+        None => Some(DEFAULT_MAX_BAD_PERCENT),
+        Some((_, percent @ 1..=100)) => Some(*percent),
+        Some((place, percent)) => {
+            let reason = format!("{percent} is not taken; write 1 to 100");
+            return Err(value("max_bad_percent", place.to_string(), reason));
+        }
+    };
+    Ok(BadRecords { max_percent, also_to: places::dead_letters(raw)? })
+}
+
+/// An address that was said, if one was.
+fn address(
+    setting: &'static str,
+    said: Option<(Origin, &String)>,
+) -> Result<Option<SocketAddr>, SettingsError> {
+    let parse = |(place, said): (Origin, &String)| {
+        said.parse().map_err(|_| {
+            let reason = format!("{said:?} is no address; write it as 127.0.0.1:8080");
+            value(setting, place.to_string(), reason)
+        })
+    };
+    said.map(parse).transpose()
 }
 
 fn value(setting: &'static str, place: String, reason: String) -> SettingsError {

@@ -2,7 +2,7 @@
 
 use super::raw::{Origin, Raw, Said};
 use super::{SettingsError, value};
-use crate::place::{KafkaPlace, Place, RedisPlace, RedisStreamPlace, SourcePlace, Sources};
+use crate::place::{KafkaPlace, LogPlace, Place, RedisPlace, SourcePlace, Sources};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -87,13 +87,38 @@ pub(super) fn sources(raw: &Raw) -> Result<Sources, SettingsError> {
     }
 }
 
+/// Where dead letters go beside the local log.
+pub(super) fn dead_letters(raw: &Raw) -> Result<Option<SourcePlace>, SettingsError> {
+    let Some((origin, said)) = raw.find(|layer| layer.dead_letters.as_ref()) else {
+        return Ok(None);
+    };
+    let beside = Beside {
+        base: raw.base(&origin),
+        properties: raw.kafka()?,
+        password: raw.source_password()?,
+    };
+    // A topic that is written to has no group of readers, but its URL has to name one.
+    let url = match said.starts_with("kafka:") && !said.contains('?') {
+        true => format!("{said}?group=dead-letters"),
+        false => said.clone(),
+    };
+    let place = source(&url, &beside).map_err(|_| {
+        let reason = format!(
+            "{said:?} is no place for dead letters; write kafka://HOST:PORT/TOPIC, \
+             redis-stream://HOST:PORT/STREAM or file:PATH"
+        );
+        value("dead_letters", origin.to_string(), reason)
+    });
+    place.map(Some)
+}
+
 /// What belongs to the URLs of sources.
 struct Beside<'a> {
     /// The folder that paths start from.
     base: &'a Path,
     /// Kafka's.
     properties: BTreeMap<String, String>,
-    /// That of Redis.
+    /// That of Redis or NATS.
     password: Option<String>,
 }
 
@@ -108,12 +133,16 @@ fn source(url: &str, beside: &Beside<'_>) -> Result<SourcePlace, String> {
         }
         Some(("redis-stream", _)) => {
             let password = password.clone();
-            Ok(SourcePlace::RedisStream(RedisStreamPlace { url: written, password }))
+            Ok(SourcePlace::RedisStream(LogPlace { url: written, password }))
+        }
+        Some(("nats", _)) => {
+            let password = password.clone();
+            Ok(SourcePlace::Nats(LogPlace { url: written, password }))
         }
         _ => Err(format!(
             "{url:?} is no source; write kafka://HOST:PORT/TOPIC?group=NAME, \
-             redis-stream://HOST:PORT/STREAM, or file:PATH for `trueup ingest`; HTTP push needs \
-             none"
+             nats://HOST:PORT/SUBJECT?stream=NAME, redis-stream://HOST:PORT/STREAM, or file:PATH \
+             for `trueup ingest`; HTTP push needs none"
         )),
     }
 }

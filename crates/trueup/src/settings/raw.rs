@@ -25,12 +25,20 @@ pub struct Layer {
     pub data: Option<String>,
     /// Where events come from.
     pub source: Option<Said>,
-    /// A file whose first line is the password of the Redis that has the source's streams.
+    /// A file whose first line is the password, or the token, of the source's servers.
     pub source_password_file: Option<String>,
+    /// Where dead letters go beside the local log.
+    pub dead_letters: Option<String>,
+    /// The share of bad records, in percent, at which a stream stops.
+    pub max_bad_percent: Option<u8>,
+    /// Never stop over bad records.
+    pub accept_bad: Option<bool>,
     /// librdkafka's properties; those that end in `_file` name files with the value.
     pub kafka: Option<BTreeMap<String, String>>,
     /// `ADDRESS:PORT`.
     pub listen: Option<String>,
+    /// `ADDRESS:PORT` of a process that only applies events.
+    pub ingest_listen: Option<String>,
     /// A duration such as `10s`.
     pub max_staleness: Option<String>,
     /// A file whose first line is the bearer token.
@@ -167,7 +175,7 @@ impl Raw {
         self.password("store_password_file", self.store_password.as_ref(), file)
     }
 
-    /// The password of the Redis that has the source's streams.
+    /// The password, or the token, of the source's servers.
     pub(super) fn source_password(&self) -> Result<Option<String>, SettingsError> {
         let file = self.find(|layer| layer.source_password_file.as_ref());
         self.password("source_password_file", self.source_password.as_ref(), file)
@@ -257,14 +265,20 @@ fn parse(path: &Path, text: &str) -> Result<(Layer, Environments), SettingsError
 }
 
 fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, SettingsError> {
-    let insecure = match variable("TRUEUP_INSECURE").as_deref() {
-        None => None,
-        Some("true" | "1") => Some(true),
-        Some("false" | "0") => Some(false),
+    let switch = |setting: &'static str, name: &str| match variable(name).as_deref() {
+        None => Ok(None),
+        Some("true" | "1") => Ok(Some(true)),
+        Some("false" | "0") => Ok(Some(false)),
         Some(other) => {
             let reason = format!("{other:?} is not taken; write true or false");
-            return Err(value("insecure", "TRUEUP_INSECURE".into(), reason));
+            Err(value(setting, name.into(), reason))
         }
+    };
+    let percent = |said: String| {
+        said.parse().map_err(|_| {
+            let reason = format!("{said:?} is not taken; write 1 to 100");
+            value("max_bad_percent", "TRUEUP_MAX_BAD_PERCENT".into(), reason)
+        })
     };
     Ok(Layer {
         definitions: variable("TRUEUP_DEFINITIONS"),
@@ -275,10 +289,14 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         data: variable("TRUEUP_DATA"),
         source: variable("TRUEUP_SOURCE").map(Said::One),
         source_password_file: variable("TRUEUP_SOURCE_PASSWORD_FILE"),
+        dead_letters: variable("TRUEUP_DEAD_LETTERS"),
+        max_bad_percent: variable("TRUEUP_MAX_BAD_PERCENT").map(percent).transpose()?,
+        accept_bad: switch("accept_bad", "TRUEUP_ACCEPT_BAD")?,
         kafka: variable("TRUEUP_KAFKA").map(|said| properties(&said)).transpose()?,
         listen: variable("TRUEUP_LISTEN"),
+        ingest_listen: variable("TRUEUP_INGEST_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),
         token_file: variable("TRUEUP_TOKEN_FILE"),
-        insecure,
+        insecure: switch("insecure", "TRUEUP_INSECURE")?,
     })
 }

@@ -60,6 +60,20 @@ fn other_machines_need_a_token_or_a_word() {
     assert!(load(open, &short, None, Layer::default()).unwrap_err().contains("16"));
 }
 
+/// Processes of one file would take each other's port.
+#[test]
+fn a_process_that_only_applies_listens_where_it_is_told_and_not_where_the_server_does() {
+    let server = "definitions = 'a.sql'\nlisten = '127.0.0.1:1'";
+    let address = |text: &str, variables: &[(&str, &str)]| {
+        load(text, variables, None, Layer::default()).map(|settings| settings.ingest_listen)
+    };
+    assert_eq!(address(server, &[("TRUEUP_LISTEN", "127.0.0.1:2")]), Ok(None));
+    let own = format!("{server}\ningest_listen = '127.0.0.1:3'");
+    assert_eq!(address(&own, &[]), Ok(Some(SocketAddr::from(([127, 0, 0, 1], 3)))));
+    let open = [("TRUEUP_INGEST_LISTEN", "0.0.0.0:4")];
+    assert!(address(server, &open).unwrap_err().contains("setting ingest_listen (no token)"));
+}
+
 #[test]
 fn a_token_is_never_printed() {
     let token = [("TRUEUP_TOKEN", "canary-0123456789")];
@@ -87,5 +101,17 @@ fn streams_of_redis_are_a_source_and_their_password_is_not_shown() {
     assert_eq!(place.url, "redis-stream://me@a:1/pay?partitions=2");
     assert_eq!(place.password.as_deref(), Some("hunter2"));
     let said = format!("{settings:?} {}", settings.sources[0].1);
+    assert!(!said.contains("hunter2") && !said.contains("me@"), "{said}");
+}
+
+#[test]
+fn subjects_of_nats_are_a_source_and_their_password_is_not_shown() {
+    let text = "definitions = 'a.sql'\nsource = 'nats://me@a:1,b:2/pay?stream=PAY'";
+    let password = [("TRUEUP_SOURCE_PASSWORD", "hunter2")];
+    let settings = load(text, &password, None, Layer::default()).unwrap();
+    let (None, SourcePlace::Nats(place)) = &settings.sources[0] else { panic!("not one") };
+    assert_eq!(place.password.as_deref(), Some("hunter2"));
+    let said = format!("{settings:?} {}", settings.sources[0].1);
+    assert!(said.contains("nats://a:1,b:2/pay?stream=PAY"), "{said}");
     assert!(!said.contains("hunter2") && !said.contains("me@"), "{said}");
 }

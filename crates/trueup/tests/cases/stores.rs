@@ -53,6 +53,9 @@ impl<'a> Pipeline<'a> {
                 lane: 1,
                 wake: Arc::clone(&pusher.wakes[stream]),
                 policy: NewBeginning::Refuse,
+                data: None,
+                letterbox: None,
+                max_bad_percent: None,
             };
             let name = &case.catalog.streams()[stream].stream.name;
             let (log, wake) = (Arc::clone(&log), Arc::clone(&pusher.wakes[stream]));

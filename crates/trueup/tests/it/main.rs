@@ -1,24 +1,37 @@
 //! What a person runs, on real parts: a server on a free loopback port, the command itself.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backfill;
+mod bad;
 mod bad_input;
 mod bounds;
 #[cfg(feature = "kafka")]
 mod broker;
 mod changing;
+#[cfg(feature = "kafka")]
+mod chaos;
 mod child;
 mod commands;
 mod contract;
 mod demo;
+#[cfg(feature = "kafka")]
+mod failover;
 mod kill;
+#[cfg(feature = "nats")]
+mod nats_server;
+mod outage;
 mod parity;
 mod pay;
 #[cfg(feature = "kafka")]
 mod pipeline;
+#[cfg(all(feature = "kafka", feature = "nats"))]
+mod pipeline_nats;
+mod poison;
 mod release;
 mod repeats;
 mod serving;
 mod source;
+mod state;
 mod support;
 mod tour;
 mod training;

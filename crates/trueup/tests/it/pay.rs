@@ -88,6 +88,17 @@ pub(crate) async fn push(client: &Client, ids: Range<i64>, wait: bool) -> bool {
     true
 }
 
+/// Pushes payments to a server whose log may be away for a while: whether they were taken. Those
+/// that were not are to be pushed again, and may come twice.
+pub(crate) async fn is_taken(client: &Client, ids: Range<i64>) -> bool {
+    let events: Vec<Value> = ids.map(|id| Payment::of(id).json()).collect();
+    let reply = post(client, "/v1/events/payments", json!({ "events": events })).await;
+    reply.is_ok_and(|(status, reply)| {
+        assert!(status == StatusCode::OK || status.is_server_error(), "{reply}");
+        status == StatusCode::OK
+    })
+}
+
 /// Asks for what the payments `0..end`, which are all applied, sum to by every key, and compares it
 /// with a plain count; `false` if the server went away meanwhile.
 pub(crate) async fn counts_are_right(client: &Client, end: i64) -> bool {

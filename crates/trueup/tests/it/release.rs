@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use trueup::node::NodeOptions;
-use trueup::place::Place;
+use trueup::place::{BadRecords, Place};
 use trueup_store::{Log, Options};
 
 /// Longer than hydrating a handful of events takes, on a machine that does much else.
@@ -173,6 +173,53 @@ async fn definitions_that_would_vouch_for_less_wait_for_a_person() {
         assert!(Instant::now() < until, "{}", definitions(&server).await);
     }
     server.stop().await;
+}
+
+/// Definitions with a mistake in a type would drain the log into the dead letters, and take those
+/// in service down with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_that_cannot_use_what_the_log_holds_stop_alone_and_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(on(folder.path(), SQL)).await;
+    let payments: Vec<Value> = (1..=150).map(|id| payment(id, 60, "1.00")).collect();
+    server.push("payments", json!(payments)).await;
+    server.stop().await;
+    let wrong = SQL.replace("merchant VARCHAR", "merchant BIGINT");
+    assert_ne!(wrong, SQL);
+
+    let server = Server::start(on(folder.path(), &wrong)).await;
+    let why = "100 of the last 100 records of stream payments cannot be used";
+    let until = Instant::now() + HYDRATED_WITHIN;
+    while !definitions(&server).await["candidate"]["stuck"].to_string().contains(why) {
+        assert!(Instant::now() < until, "{}", definitions(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ready = server.send("GET", "/readyz?verbose", None, "").await;
+    let said = String::from_utf8_lossy(&ready.body).into_owned();
+    assert_eq!(ready.status, StatusCode::OK, "{said}");
+    assert!(said.contains(why), "{said}");
+    assert_eq!(amount(&server).await, "150.00");
+    server.push("payments", json!([payment(151, 60, "1.00")])).await;
+    assert_eq!(amount(&server).await, "151.00");
+    assert_eq!(kept_letters(&server).await, 0, "nothing of it is passed over");
+    server.stop().await;
+
+    // Somebody who means it says so, to the workers of all definitions.
+    let bad = BadRecords { max_percent: None, ..BadRecords::default() };
+    let server = Server::start(NodeOptions { bad, ..on(folder.path(), &wrong) }).await;
+    let until = Instant::now() + HYDRATED_WITHIN;
+    while definitions(&server).await["candidate"] != Value::Null {
+        assert!(Instant::now() < until, "{}", definitions(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(kept_letters(&server).await, 151);
+    server.stop().await;
+}
+
+async fn kept_letters(server: &Server) -> u64 {
+    let reply = server.send("GET", "/v1/dead-letters/payments", None, "").await;
+    let listed: Value = serde_json::from_slice(&reply.body).unwrap();
+    listed["kept"].as_u64().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

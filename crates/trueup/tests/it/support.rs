@@ -2,6 +2,7 @@
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -11,7 +12,7 @@ use trueup::client::{Client, ClientOptions, Reply};
 use trueup::clock::Clock;
 use trueup::ingest::NewBeginning;
 use trueup::node::{Node, NodeError, NodeOptions};
-use trueup::place::{Place, Sources};
+use trueup::place::{BadRecords, Place, Sources};
 use trueup_core::Micros;
 use trueup_sql::{SourceFile, compile};
 
@@ -57,6 +58,7 @@ pub(crate) fn options(sql: &str) -> NodeOptions {
         catalog: catalog(sql),
         place: Place::Memory,
         sources: Sources::new(),
+        bad: BadRecords::default(),
         max_staleness: Duration::from_secs(10),
         token: None,
         ingest: true,
@@ -71,6 +73,17 @@ pub(crate) struct Server {
     pub(crate) address: std::net::SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     ended: Option<tokio::task::JoinHandle<Result<(), NodeError>>>,
+    process: Option<Child>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It may have ended by itself.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
 }
 
 impl Server {
@@ -88,7 +101,16 @@ impl Server {
         let ended = Some(tokio::spawn(node.serve(listener, router, signal)));
         let base_url = format!("http://{address}");
         let client = ClientOptions { base_url, token, ..ClientOptions::default() };
-        Server { client: Client::new(&client).unwrap(), address, stop: Some(stop), ended }
+        let client = Client::new(&client).unwrap();
+        Server { client, address, stop: Some(stop), ended, process: None }
+    }
+
+    /// A process that listens there; it is killed with this.
+    pub(crate) fn of_process(process: Child, base_url: &str) -> Server {
+        let address = base_url.strip_prefix("http://").unwrap().parse().unwrap();
+        let client = ClientOptions { base_url: base_url.to_owned(), ..ClientOptions::default() };
+        let (client, process) = (Client::new(&client).unwrap(), Some(process));
+        Server { client, address, stop: None, ended: None, process }
     }
 
     pub(crate) async fn stop(mut self) {

@@ -56,8 +56,21 @@ fn fields_that_no_column_takes_are_counted_and_names_match_exactly() {
     let row = r#"{"ID":9,"id":7,"at":"2026-11-24 10:00:00","x":{"id":1},"y":[1,[2]],"User":3}"#;
     let decoded = rows(&[row]);
     assert_eq!(decoded.unknown_fields, 4);
+    let names: Vec<&str> = decoded.unknown_names.iter().map(String::as_str).collect();
+    assert_eq!(names, ["ID", "User", "x", "y"]);
     assert_eq!(values(&decoded, 0), [Value::Int(7)]);
     assert_eq!(values(&decoded, 2), [Value::Null]);
+}
+
+/// A producer that makes names up would fill the memory, or the log, with them.
+#[test]
+fn names_that_no_column_has_are_told_within_bounds() {
+    let many: Vec<String> = (0..100).map(|n| format!("{{\"name{n}\":1}}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let decoded = rows(&many);
+    assert_eq!((decoded.unknown_fields, decoded.unknown_names.len()), (100, 16));
+    let decoded = rows(&[&format!("{{\"{}\":1}}", "x".repeat(129))]);
+    assert_eq!((decoded.unknown_fields, decoded.unknown_names.len()), (1, 0));
 }
 
 #[test]

@@ -63,8 +63,12 @@ fn on_path(name: &str) -> Option<PathBuf> {
 ///
 /// # Panics
 /// With `what`, when it does not within [`PATIENCE`].
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
+pub fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, holds);
+}
+
+fn wait_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < until, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));

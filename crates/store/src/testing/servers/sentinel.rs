@@ -1,7 +1,12 @@
 //! A primary with replicas, and three sentinels that agree on who is the primary.
 
 use super::process::{RedisServer, Setup};
-use super::wait_until;
+use super::{wait_until, wait_within};
+use std::time::Duration;
+
+/// Longest wait for a failover: sentinels that were not scheduled for two seconds do nothing for
+/// 30 (they call it TILT), and the next try after one that failed comes 8 s later.
+const FAILOVER: Duration = Duration::from_secs(90);
 
 /// How the sentinels call the primary.
 const NAME: &str = "main";
@@ -79,7 +84,7 @@ impl Sentinels {
     pub fn wait_for_another_than(&self, old: usize) -> usize {
         let is_primary =
             |nth: usize| self.servers[nth].text("INFO replication").contains("role:master");
-        wait_until("a failover", || {
+        wait_within(FAILOVER, "a failover", || {
             let primary = self.primary();
             primary != old && is_primary(primary)
         });

@@ -182,3 +182,19 @@ fn without_seen_a_user_whose_key_was_lost_in_a_move_reads_as_new() {
     let off = Rules { seen: false, ..Rules::ALL };
     check(off, story, (false, Some(i64::MIN)), (false, None));
 }
+
+/// The harm: one who takes a space over finds in it, later, what another writer still says.
+#[test]
+fn after_a_fence_a_writer_that_looked_before_is_refused_until_it_looks_again() {
+    let server = RedisServer::plain();
+    let options = fresh();
+    let (old, new) = (open(&server.url(), options.clone()), open(&server.url(), options));
+    let under = stands(&old);
+    write(&old, &under, "a", "one", Some(1)).expect("it appends");
+    block_on(new.fence()).expect("it answers");
+    assert!(is_rewound(&write(&old, &under, "a", "two", Some(2))));
+    let meta = block_on(new.look(&[at("a").space])).expect("it answers").metas.remove(0);
+    assert_eq!(meta.offset(0, 0), Some(1), "what it said did not count");
+    write(&old, &stands(&old), "a", "two", Some(2)).expect("it has looked");
+    write(&new, &stands(&new), "a", "three", Some(3)).expect("the other one goes on");
+}

@@ -1,6 +1,6 @@
 //! The local log as a source: one partition, read by this process alone.
 
-use super::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};
+use super::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord, log_number};
 use crate::ingest::progress::Bell;
 use std::sync::Arc;
 use trueup_store::{Log, LogRecord, Lot, StoreError, StreamInfo};
@@ -138,5 +138,5 @@ fn record(record: LogRecord) -> SourceRecord {
 
 /// The number that positions of a log of this birth carry.
 fn number_of(birth: u64) -> u32 {
-    (birth >> 32) as u32 ^ birth as u32
+    log_number((birth >> 32) as u32 ^ birth as u32)
 }

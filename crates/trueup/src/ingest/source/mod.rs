@@ -14,17 +14,36 @@
 #[cfg(feature = "kafka")]
 mod kafka;
 mod log;
+#[cfg(feature = "nats")]
+mod nats;
 mod produce;
 mod redis_stream;
+mod url;
 
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaProducer, KafkaSettings, KafkaSource, Sent};
 pub use log::LogSource;
+#[cfg(feature = "nats")]
+pub use nats::{NatsProducer, NatsSettings, NatsSource};
 pub use produce::ProduceError;
 pub use redis_stream::{RedisStreamProducer, RedisStreamSettings, RedisStreamSource};
 
 use std::fmt;
 use std::time::Duration;
+
+/// The number that positions of a history carry. Small, since every record has it.
+pub const HISTORY: u32 = 0;
+
+/// Under this number a backfill writes down what it does; there are no records of it.
+pub const PLAN: u32 = 1;
+
+/// The least number that a log may have.
+pub const FIRST_LOG: u32 = 2;
+
+/// The number of a log, made of a hash or a random number: one that is no log's is not taken.
+fn log_number(any: u32) -> u32 {
+    any.max(FIRST_LOG)
+}
 
 /// A record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]

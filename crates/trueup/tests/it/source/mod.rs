@@ -4,4 +4,6 @@ mod contract;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod log;
+#[cfg(feature = "nats")]
+mod nats;
 mod redis_stream;

@@ -2,6 +2,7 @@
 //! is their own.
 
 use super::contract::{Logs, TestLog, check};
+use crate::support::{SQL, options, payment};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +11,8 @@ use trueup::ingest::source::{
     Bounds, Polled, ProduceError, RedisStreamProducer, RedisStreamSettings, RedisStreamSource,
     Source, SourceError, SourceRecord,
 };
+use trueup::node::NodeOptions;
+use trueup::place::{LogPlace, SourcePlace};
 use trueup_store::testing::servers::{RedisServer, Setup, programs, version};
 
 /// How long a test waits for what must come.
@@ -495,4 +498,23 @@ async fn a_producer_refuses_at_once_what_is_above_its_bound_and_outlives_its_ser
     server.0.restart();
     producer.send(&[(b"key", b"{}")]).await.unwrap();
     assert_eq!(producer.waiting_bytes(), 0);
+}
+
+/// Offsets made of times once made a lag of 10^18 records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_offsets_are_times_has_a_freshness_and_no_lag_in_records() {
+    let server = Server(RedisServer::plain());
+    let url = format!("redis-stream://127.0.0.1:{}/pay?partitions=2", server.0.port());
+    let source = SourcePlace::RedisStream(LogPlace { url, password: None });
+    let sources = vec![(Some("payments".to_owned()), source)];
+    let node = crate::support::Server::start(NodeOptions { sources, ..options(SQL) }).await;
+    node.push("payments", serde_json::json!([payment(1, 60, "1.00")])).await;
+    let metrics = node.send("GET", "/metrics", None, "").await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    let has =
+        |name: &str, stream: &str| metrics.contains(&format!("{name}{{stream=\"{stream}\"}}"));
+    assert!(has("trueup_freshness_microseconds", "payments"), "{metrics}");
+    assert!(!has("trueup_lag_records", "payments"), "{metrics}");
+    assert!(has("trueup_lag_records", "logins"), "{metrics}");
+    node.stop().await;
 }

@@ -33,7 +33,7 @@ mod settings;
 pub use producer::{KafkaProducer, Sent};
 pub use settings::KafkaSettings;
 
-use super::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord};
+use super::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord, log_number};
 use ask::Asker;
 use error::{failed, failed_with, passes};
 use group::Group;
@@ -119,6 +119,15 @@ impl KafkaSource {
         Ok(KafkaSource { settings, consumer, asker, number, next, held, failed, committed })
     }
 
+    /// The number and the partitions of a topic, for one who does not join the group: whoever does
+    /// takes partitions from the others.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn look(settings: &KafkaSettings) -> Result<(u32, Vec<PartitionInfo>), SourceError> {
+        Ok((number_of(settings.topic()), roster(&Asker::open(settings)?, settings)?))
+    }
+
     fn failed(&self, what: &str, error: &KafkaError) -> SourceError {
         failed(&self.settings, what, error)
     }
@@ -180,11 +189,7 @@ impl Source for KafkaSource {
     }
 
     fn roster(&mut self) -> Result<Vec<PartitionInfo>, SourceError> {
-        let partitions = self.asker.partitions(&self.settings)?;
-        let firsts = self.asker.firsts(&self.settings, &partitions)?;
-        let ends = self.asker.ends(&self.settings, &partitions)?;
-        let edges = partitions.into_iter().zip(firsts.into_iter().zip(ends));
-        Ok(edges.map(|(partition, (first, end))| PartitionInfo { partition, first, end }).collect())
+        roster(&self.asker, &self.settings)
     }
 
     /// Does nothing when the group has given or taken partitions meanwhile: the next poll says so.
@@ -287,8 +292,16 @@ impl fmt::Debug for KafkaSource {
     }
 }
 
+fn roster(asker: &Asker, settings: &KafkaSettings) -> Result<Vec<PartitionInfo>, SourceError> {
+    let partitions = asker.partitions(settings)?;
+    let firsts = asker.firsts(settings, &partitions)?;
+    let ends = asker.ends(settings, &partitions)?;
+    let edges = partitions.into_iter().zip(firsts.into_iter().zip(ends));
+    Ok(edges.map(|(partition, (first, end))| PartitionInfo { partition, first, end }).collect())
+}
+
 fn number_of(topic: &str) -> u32 {
-    xxh3_64(topic.as_bytes()) as u32
+    log_number(xxh3_64(topic.as_bytes()) as u32)
 }
 
 /// `None` for a partition or an offset below 0, which are no records.

@@ -19,7 +19,7 @@ use super::RedisStreamSettings;
 use super::error::{AGAIN, refused};
 use super::id::Id;
 use super::link::{Link, Script};
-use crate::ingest::source::SourceError;
+use crate::ingest::source::{SourceError, log_number};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// What a call was to do, for errors.
@@ -50,7 +50,7 @@ pub(super) fn look(link: &mut Link) -> Result<Look, SourceError> {
     type Told = (String, String, String);
     let mut keys = vec![link.settings.record_key()];
     keys.extend(link.settings.streams());
-    let number = (random() as u32).to_string();
+    let number = log_number(random() as u32).to_string();
     let told: redis::Value = link.run(WHAT, Script::Look, &keys, &[number])?;
     let odd = |detail: String| refused(&link.settings, format!("{WHAT}: {detail}"), false, AGAIN);
     let strange = || odd("the server's answer is not understood".into());

@@ -5,6 +5,7 @@
 //! redis-stream://USER:PASSWORD@HOST:PORT/STREAM?partitions=N&group=NAME&db=NUMBER
 //! ```
 
+use crate::ingest::source::url;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use std::fmt;
 
@@ -13,9 +14,6 @@ const SCHEME: &str = "redis-stream://";
 
 /// How a URL looks, for messages.
 const FORM: &str = "write redis-stream://HOST:PORT/STREAM?partitions=N";
-
-/// Streams that one log may have: one call asks the server about all of them.
-const MAX_PARTITIONS: u32 = 256;
 
 /// Longest name of a stream or a group, in bytes: parts of keys that are sent with every call.
 const MAX_NAME_BYTES: usize = 200;
@@ -46,18 +44,18 @@ impl RedisStreamSettings {
     ///
     /// # Errors
     /// What is wrong and the remedy, in words that hold no secret.
-    pub fn parse(url: &str) -> Result<RedisStreamSettings, String> {
-        let rest = url.strip_prefix(SCHEME).ok_or_else(|| format!("no Redis stream; {FORM}"))?;
+    pub fn parse(said: &str) -> Result<RedisStreamSettings, String> {
+        let rest = said.strip_prefix(SCHEME).ok_or_else(|| format!("no Redis stream; {FORM}"))?;
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (login, place) = match place.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
             None => (None, place),
         };
         let (server, stream) = place.split_once('/').unwrap_or((place, ""));
-        let (host, port) = address(server)?;
+        let (host, port) = url::address(server, FORM)?;
         let (user, password) = match login {
             None => (None, None),
-            Some(login) => self::login(login)?,
+            Some(login) => url::login(login)?,
         };
         let mut settings = RedisStreamSettings {
             host,
@@ -97,7 +95,7 @@ impl RedisStreamSettings {
             }
             seen.push(key);
             match key {
-                "partitions" => self.partitions = partitions(said)?,
+                "partitions" => self.partitions = url::partitions(said)?,
                 "group" => self.group = name("group", said)?,
                 "db" => {
                     let number = said.parse::<u16>();
@@ -172,50 +170,6 @@ impl fmt::Debug for RedisStreamSettings {
     }
 }
 
-fn address(server: &str) -> Result<(String, u16), String> {
-    let parts = server.rsplit_once(':').and_then(|(host, port)| {
-        let port = port.parse::<u16>().ok().filter(|&port| port > 0)?;
-        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let letters = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        let known = |host: &str| !host.is_empty() && host.chars().all(letters);
-        match inner {
-            Some(inner) => inner.parse::<std::net::Ipv6Addr>().ok().map(|it| it.to_string()),
-            None => known(host).then(|| host.to_owned()),
-        }
-        .map(|host| (host, port))
-    });
-    parts.ok_or_else(|| format!("{server:?} is no HOST:PORT of a server; {FORM}"))
-}
-
-/// `USER:PASSWORD`, `USER` or `:PASSWORD`, of which each may have `%` and two hex digits.
-fn login(said: &str) -> Result<(Option<String>, Option<String>), String> {
-    let (user, password) = match said.split_once(':') {
-        Some((user, password)) => (user, Some(password)),
-        None => (said, None),
-    };
-    let user = (!user.is_empty()).then(|| plain(user)).transpose()?;
-    Ok((user, password.map(plain).transpose()?))
-}
-
-fn plain(said: &str) -> Result<String, String> {
-    const WRONG: &str = "user and password of a URL: write % as %25, and after other % two hex \
-                         digits of a letter in UTF-8";
-    let mut bytes = Vec::with_capacity(said.len());
-    let mut rest = said.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2).ok_or(WRONG)?;
-        let digits = std::str::from_utf8(digits).map_err(|_| WRONG)?;
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| WRONG)?);
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(|_| WRONG.to_owned())
-}
-
 fn name(what: &str, said: &str) -> Result<String, String> {
     if said.is_empty() {
         return Err(format!("no {what}; {FORM}"));
@@ -228,11 +182,6 @@ fn name(what: &str, said: &str) -> Result<String, String> {
         "{said:?} is no name of a {what}: give 1 to {MAX_NAME_BYTES} printable characters without \
          spaces, /, %, #, ?, {{ and }}"
     ))
-}
-
-fn partitions(said: &str) -> Result<u32, String> {
-    let known = said.parse().ok().filter(|number| (1..=MAX_PARTITIONS).contains(number));
-    known.ok_or_else(|| format!("{said:?} is no number of partitions; write 1 to {MAX_PARTITIONS}"))
 }
 
 #[cfg(test)]

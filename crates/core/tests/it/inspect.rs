@@ -1,0 +1,90 @@
+//! A value taken apart says what its base holds and what stands behind it.
+
+use trueup_core::{
+    Aggregate, Base, Event, Frame, Func, Group, Id, IdKind, Keep, Key, Kind, Limits, Partials,
+    Plan, Position, Stored, Value, fold, inspect, record,
+};
+
+const SECOND: i64 = 1_000_000;
+
+fn plan(keep: Keep) -> Plan {
+    let frame = Frame::Range { far_us: Some(60 * SECOND), near_us: 0 };
+    let sum = Aggregate { func: Func::Sum, arg: Some(0), filter: None, frame };
+    Plan::new(Group {
+        keep,
+        id: IdKind::Int,
+        slots: vec![Kind::Int],
+        aggregates: vec![sum],
+        lateness_us: 0,
+        future_us: 0,
+        reorder_us: SECOND,
+    })
+}
+
+fn event(second: i64) -> Event {
+    Event { time: second * SECOND, id: Id::Int(second), slots: vec![Value::Int(second)] }
+}
+
+/// Records of these seconds, each at the offset of its second.
+fn records(key: &Key, seconds: impl Iterator<Item = i64>) -> Vec<u8> {
+    let mut tail = Vec::new();
+    for second in seconds {
+        let position = Position { source: 7, partition: 1, offset: second as u64 };
+        record(key.bytes(), &event(second), Some(position), &mut tail);
+    }
+    tail
+}
+
+fn base_of(plan: &Plan, key: &Key, tail: &[u8]) -> Vec<u8> {
+    let stored = Stored { base: None, tail };
+    fold(plan, key.bytes(), stored, &Limits::default()).unwrap().base
+}
+
+#[test]
+fn the_events_of_an_exact_base_and_the_records_behind_it_are_all_shown() {
+    let (plan, key) = (plan(Keep::Exact), Key::of(&[Value::Int(5)]));
+    let base = base_of(&plan, &key, &records(&key, 1..=100));
+    let tail = records(&key, 101..=102);
+    let shown = inspect(&plan, key.bytes(), Stored { base: Some(&base), tail: &tail }).unwrap();
+    let held = shown.base.unwrap();
+    assert_eq!(held.events, (40..=100).map(event).collect::<Vec<_>>(), "of one frame");
+    assert_eq!((held.oldest_us, held.newest_us), (Some(SECOND), Some(100 * SECOND)));
+    assert_eq!(held.whole_from_us, Some(40 * SECOND));
+    assert_eq!(held.admitted, []);
+    let position = |offset| Some(Position { source: 7, partition: 1, offset });
+    assert_eq!(shown.tail, [(event(101), position(101)), (event(102), position(102))]);
+}
+
+#[test]
+fn bins_are_shown_with_how_many_events_they_are_of() {
+    let keep = Keep::Binned { width_us: 10 * SECOND, origin_us: 0 };
+    let (plan, key) = (plan(keep), Key::of(&[Value::Int(5)]));
+    let base = base_of(&plan, &key, &records(&key, 1..=25));
+    let shown = inspect(&plan, key.bytes(), Stored { base: Some(&base), tail: &[] }).unwrap();
+    let bin = |start: i64, newest: i64, events| Partials {
+        start_us: start * SECOND,
+        newest_us: newest * SECOND,
+        events,
+    };
+    let expected = Base {
+        version: 1,
+        events: vec![event(24), event(25)],
+        bins: vec![bin(0, 9, 9), bin(10, 19, 10), bin(20, 23, 4)],
+        oldest_us: Some(SECOND),
+        newest_us: Some(25 * SECOND),
+        recent_ids: 23,
+        admitted: vec![Position { source: 7, partition: 1, offset: 25 }],
+        ..Base::default()
+    };
+    assert_eq!(shown.base, Some(expected));
+}
+
+#[test]
+fn bytes_of_another_key_are_not_believed() {
+    let (plan, key) = (plan(Keep::Exact), Key::of(&[Value::Int(5)]));
+    let base = base_of(&plan, &key, &records(&key, 1..=3));
+    let other = Key::of(&[Value::Int(6)]);
+    assert!(inspect(&plan, other.bytes(), Stored { base: Some(&base), tail: &[] }).is_err());
+    let tail = records(&key, 1..=3);
+    assert!(inspect(&plan, other.bytes(), Stored { base: None, tail: &tail }).is_err());
+}

@@ -1,0 +1,105 @@
+//! The logs that events go to: real servers, and the command's own producers.
+
+use crate::broker::{Broker, fresh};
+use std::sync::Arc;
+use trueup::ingest::source::{
+    KafkaProducer, KafkaSettings, RedisStreamProducer, RedisStreamSettings,
+};
+use trueup_sql::decode::print::Timestamp;
+use trueup_store::testing::servers::RedisServer;
+
+/// Partitions of each log.
+const PARTITIONS: u32 = 2;
+
+/// Kinds of logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Kafka,
+    RedisStream,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 2] = [Kind::Kafka, Kind::RedisStream];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Kafka => "kafka",
+            Kind::RedisStream => "redis-stream",
+        }
+    }
+}
+
+/// A running log.
+pub(crate) enum Log {
+    Kafka(Broker, Arc<KafkaProducer>, String),
+    RedisStream(RedisServer, RedisStreamProducer, String),
+}
+
+impl Log {
+    pub(crate) fn start(kind: Kind) -> Log {
+        match kind {
+            Kind::Kafka => {
+                let broker = Broker::start();
+                let (topic, group) = (fresh("events"), fresh("group"));
+                broker.make_topic(&topic, PARTITIONS);
+                let producer = KafkaProducer::open(broker.settings(&topic, &group)).unwrap();
+                let url = format!("kafka://{}/{topic}?group={group}", broker.address());
+                assert!(KafkaSettings::parse(&url, [].into()).is_ok());
+                Log::Kafka(broker, Arc::new(producer), url)
+            }
+            Kind::RedisStream => {
+                let server = RedisServer::plain();
+                let url = format!(
+                    "redis-stream://127.0.0.1:{}/events?partitions={PARTITIONS}",
+                    server.port()
+                );
+                let settings = RedisStreamSettings::parse(&url).unwrap();
+                Log::RedisStream(server, RedisStreamProducer::open(settings).unwrap(), url)
+            }
+        }
+    }
+
+    /// The setting `source`, and the lines of settings that go with it.
+    pub(crate) fn settings(&self) -> String {
+        match self {
+            Log::Kafka(_, _, url) => {
+                format!("source = '{url}'\n[kafka]\n'fetch.wait.max.ms' = '5'\n")
+            }
+            Log::RedisStream(_, _, url) => format!("source = '{url}'\n"),
+        }
+    }
+
+    /// Sends events, id, user and merchant of each, and returns when the log has all of them.
+    pub(crate) async fn send(&self, events: &[(u64, u64, u64)]) {
+        let at = Timestamp(crate::scene::now_us()).to_string();
+        let payload = |&(id, user, merchant): &(u64, u64, u64)| {
+            let (key, cents) = (id.to_string(), id % 10_000);
+            let event = format!(
+                r#"{{"id":{id},"at":"{at}","user":{user},"merchant":{merchant},"amount":"{}.{:02}"}}"#,
+                cents / 100,
+                cents % 100
+            );
+            (key, event)
+        };
+        let records: Vec<(String, String)> = events.iter().map(payload).collect();
+        match self {
+            Log::Kafka(_, producer, _) => {
+                let (done, mut all) = tokio::sync::mpsc::unbounded_channel();
+                for (key, event) in &records {
+                    let done = done.clone();
+                    // Whoever waits below is still there.
+                    let sent = move |sent: Result<_, _>| drop(done.send(sent.map(drop)));
+                    producer.send(key.as_bytes(), event.as_bytes(), Box::new(sent)).unwrap();
+                }
+                for _ in &records {
+                    all.recv().await.unwrap().unwrap();
+                }
+            }
+            Log::RedisStream(_, producer, _) => {
+                let records: Vec<(&[u8], &[u8])> =
+                    records.iter().map(|(key, event)| (key.as_bytes(), event.as_bytes())).collect();
+                producer.send(&records).await.unwrap();
+            }
+        }
+    }
+}

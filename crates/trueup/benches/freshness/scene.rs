@@ -1,0 +1,150 @@
+//! The command as a process of its own, its Redis, and questions to it.
+
+use crate::log::{Kind, Log};
+use bytes::Bytes;
+use hyper::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use trueup::client::{Client, ClientOptions};
+use trueup_sql::decode::timestamp;
+use trueup_store::testing::servers::RedisServer;
+
+/// Four windows over two groups.
+const DEFINITION: &str = "
+CREATE TABLE events (
+  id BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL, user BIGINT, merchant BIGINT, amount DECIMAL(12,2)
+) WITH (event_time = 'at', lateness = '1 minute');
+CREATE VIEW risk AS SELECT id,
+  count(*) OVER user_hour AS n_hour, sum(amount) OVER user_day AS total_day,
+  count(*) OVER merchant_hour AS merchant_n, sum(amount) OVER merchant_day AS merchant_total
+FROM events WINDOW
+  user_hour AS (PARTITION BY user ORDER BY at
+                RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW),
+  user_day AS (PARTITION BY user ORDER BY at
+               RANGE BETWEEN INTERVAL '1 day' PRECEDING AND CURRENT ROW),
+  merchant_hour AS (PARTITION BY merchant ORDER BY date_bin(INTERVAL '1 minute', at)
+                    RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW),
+  merchant_day AS (PARTITION BY merchant ORDER BY date_bin(INTERVAL '1 minute', at)
+                   RANGE BETWEEN INTERVAL '1 day' PRECEDING AND CURRENT ROW);
+";
+
+/// What is running.
+pub(crate) struct Scene {
+    redis: RedisServer,
+    process: Child,
+    client: Client,
+    /// Goes with it.
+    _folder: TempDir,
+}
+
+/// What the server says of a user.
+pub(crate) struct Answer {
+    pub(crate) count: i64,
+    pub(crate) as_of_us: i64,
+}
+
+impl Scene {
+    /// A log, and the command on it.
+    pub(crate) fn start(kind: Kind) -> (Scene, Log) {
+        let (redis, log) = (RedisServer::plain(), Log::start(kind));
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!(
+            "definitions = 'risk.sql'\nstore = '{}'\nlisten = '127.0.0.1:0'\n{}",
+            redis.url(),
+            log.settings()
+        );
+        std::fs::write(folder.path().join("trueup.toml"), settings).unwrap();
+        std::fs::write(folder.path().join("risk.sql"), DEFINITION).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_trueup"))
+            .arg("run")
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let found = said.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
+        let base_url = found.expect("the command listens");
+        // Whoever reads no more would make it wait for room.
+        std::thread::spawn(move || said.for_each(|line| eprintln!("  | {line}")));
+        let timeout = Duration::from_secs(10);
+        let client = ClientOptions { base_url, timeout, ..ClientOptions::default() };
+        let client = Client::new(&client).unwrap();
+        (Scene { redis, process, client, _folder: folder }, log)
+    }
+
+    /// Asks for a user.
+    pub(crate) async fn ask(&self, user: u64) -> Answer {
+        let body = json!({ "keys": [{ "user": user }], "columns": ["n_hour"] }).to_string();
+        let json = Some("application/json");
+        let path = "/v1/features/risk";
+        let reply = self.client.request(Method::POST, path, json, Bytes::from(body)).await.unwrap();
+        let reply: Value = serde_json::from_slice(&reply.body).unwrap();
+        let row = &reply["rows"][0];
+        let as_of = row["as_of"]["user"].as_str().and_then(|at| timestamp(at).ok());
+        Answer {
+            count: row["features"]["n_hour"].as_i64().unwrap_or(0),
+            as_of_us: as_of.map_or(i64::MIN, |at| at.0),
+        }
+    }
+
+    /// What Redis has done so far.
+    pub(crate) fn redis(&self) -> Work {
+        let mut by_command = BTreeMap::new();
+        for line in self.redis.text("INFO commandstats").lines() {
+            let Some((name, said)) = line.strip_prefix("cmdstat_").and_then(|l| l.split_once(':'))
+            else {
+                continue;
+            };
+            let number = |what: &str| -> u64 {
+                let found = said.split(',').find_map(|part| part.strip_prefix(what));
+                found.expect("it is there").parse().expect("a number")
+            };
+            by_command.insert(name.to_owned(), (number("calls="), number("usec=")));
+        }
+        Work(by_command)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Calls and microseconds of Redis' commands.
+pub(crate) struct Work(BTreeMap<String, (u64, u64)>);
+
+impl Work {
+    pub(crate) fn since(mut self, before: &Work) -> Work {
+        for (name, (calls, us)) in &mut self.0 {
+            let (calls_before, us_before) = before.0.get(name).copied().unwrap_or_default();
+            *calls -= calls_before;
+            *us -= us_before;
+        }
+        self
+    }
+
+    /// Commands that took a thousandth of the time or more. Those that scripts call are also in
+    /// the scripts' time (`evalsha`), which is checkpoints' and compactions'.
+    pub(crate) fn print(&self, took: Duration) {
+        for (name, (calls, us)) in &self.0 {
+            let share = *us as f64 / 1e6 / took.as_secs_f64();
+            if share >= 0.001 {
+                println!("  redis {name:12} {calls:9} calls {:6.2} % of the time", share * 100.0);
+            }
+        }
+    }
+}
+
+pub(crate) fn now_us() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_micros()).unwrap()
+}
