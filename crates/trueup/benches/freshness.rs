@@ -13,6 +13,9 @@
 mod broker;
 #[path = "freshness/log.rs"]
 mod log;
+#[path = "../tests/it/nats_server.rs"]
+#[allow(dead_code, reason = "tests need more of it")]
+mod nats_server;
 #[path = "freshness/scene.rs"]
 mod scene;
 

@@ -1,9 +1,12 @@
 //! The logs that events go to: real servers, and the command's own producers.
 
 use crate::broker::{Broker, fresh};
+use crate::nats_server::NatsServer;
+use async_nats::jetstream::stream::Config;
+use serde_json::json;
 use std::sync::Arc;
 use trueup::ingest::source::{
-    KafkaProducer, KafkaSettings, RedisStreamProducer, RedisStreamSettings,
+    KafkaProducer, KafkaSettings, NatsProducer, RedisStreamProducer, RedisStreamSettings,
 };
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::RedisServer;
@@ -15,15 +18,17 @@ const PARTITIONS: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Kafka,
+    Nats,
     RedisStream,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 2] = [Kind::Kafka, Kind::RedisStream];
+    pub(crate) const ALL: [Kind; 3] = [Kind::Kafka, Kind::Nats, Kind::RedisStream];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Kafka => "kafka",
+            Kind::Nats => "nats",
             Kind::RedisStream => "redis-stream",
         }
     }
@@ -32,6 +37,7 @@ impl Kind {
 /// A running log.
 pub(crate) enum Log {
     Kafka(Broker, Arc<KafkaProducer>, String),
+    Nats(NatsServer, NatsProducer, String),
     RedisStream(RedisServer, RedisStreamProducer, String),
 }
 
@@ -46,6 +52,13 @@ impl Log {
                 let url = format!("kafka://{}/{topic}?group={group}", broker.address());
                 assert!(KafkaSettings::parse(&url, [].into()).is_ok());
                 Log::Kafka(broker, Arc::new(producer), url)
+            }
+            Kind::Nats => {
+                let server = NatsServer::start();
+                server.make_stream("events", Config::default());
+                let producer = NatsProducer::open(server.settings("events", PARTITIONS)).unwrap();
+                let url = server.url("events", PARTITIONS);
+                Log::Nats(server, producer, url)
             }
             Kind::RedisStream => {
                 let server = RedisServer::plain();
@@ -65,7 +78,7 @@ impl Log {
             Log::Kafka(_, _, url) => {
                 format!("source = '{url}'\n[kafka]\n'fetch.wait.max.ms' = '5'\n")
             }
-            Log::RedisStream(_, _, url) => format!("source = '{url}'\n"),
+            Log::Nats(_, _, url) | Log::RedisStream(_, _, url) => format!("source = '{url}'\n"),
         }
     }
 
@@ -74,12 +87,10 @@ impl Log {
         let at = Timestamp(crate::scene::now_us()).to_string();
         let payload = |&(id, user, merchant): &(u64, u64, u64)| {
             let (key, cents) = (id.to_string(), id % 10_000);
-            let event = format!(
-                r#"{{"id":{id},"at":"{at}","user":{user},"merchant":{merchant},"amount":"{}.{:02}"}}"#,
-                cents / 100,
-                cents % 100
-            );
-            (key, event)
+            let amount = format!("{}.{:02}", cents / 100, cents % 100);
+            let event = json!({ "id": id, "at": at, "user": user, "merchant": merchant,
+                                "amount": amount });
+            (key, event.to_string())
         };
         let records: Vec<(String, String)> = events.iter().map(payload).collect();
         match self {
@@ -95,11 +106,14 @@ impl Log {
                     all.recv().await.unwrap().unwrap();
                 }
             }
+            Log::Nats(_, producer, _) => drop(producer.send(&bytes(&records)).await.unwrap()),
             Log::RedisStream(_, producer, _) => {
-                let records: Vec<(&[u8], &[u8])> =
-                    records.iter().map(|(key, event)| (key.as_bytes(), event.as_bytes())).collect();
-                producer.send(&records).await.unwrap();
+                producer.send(&bytes(&records)).await.unwrap();
             }
         }
     }
+}
+
+fn bytes(records: &[(String, String)]) -> Vec<(&[u8], &[u8])> {
+    records.iter().map(|(key, event)| (key.as_bytes(), event.as_bytes())).collect()
 }

@@ -1,5 +1,5 @@
-//! Where dead letters go beside the local log: a topic of Kafka, streams of Redis, or a file of
-//! JSON lines, for whoever watches over several processes.
+//! Where dead letters go beside the local log: a topic of Kafka, streams of Redis, subjects of
+//! NATS, or a file of JSON lines, for whoever watches over several processes.
 //!
 //! ```text
 //! {"stream": "payments", "partition": 3, "offset": 77, "time": "2026-…Z", "reason": "…",
@@ -94,19 +94,19 @@ async fn send(sink: &Sink, letters: &[DeadLetter], lines: &[Vec<u8>]) -> Result<
         Some((partition, offset)) => format!("{partition}/{offset}"),
         None => String::new(),
     };
+    let keys: Vec<String> = letters.iter().map(key).collect();
+    let rows: Vec<&[u8]> = lines.iter().map(|line| line.trim_ascii_end()).collect();
+    let keyed: Vec<(&[u8], &[u8])> =
+        keys.iter().map(String::as_bytes).zip(rows.iter().copied()).collect();
     match sink {
         #[cfg(feature = "kafka")]
         Sink::Kafka(producer) => {
-            let keyed: Vec<_> = letters.iter().map(key).enumerate().collect();
-            let rows: Vec<&[u8]> = lines.iter().map(|line| line.trim_ascii_end()).collect();
-            push::produce(producer, &keyed, &rows).await?;
+            let numbered: Vec<_> = keys.into_iter().enumerate().collect();
+            push::produce(producer, &numbered, &rows).await?;
         }
-        Sink::RedisStream(producer) => {
-            let keys: Vec<String> = letters.iter().map(key).collect();
-            let rows = lines.iter().map(|line| line.trim_ascii_end());
-            let keyed: Vec<_> = keys.iter().map(String::as_bytes).zip(rows).collect();
-            producer.send(&keyed).await?;
-        }
+        Sink::RedisStream(producer) => drop(producer.send(&keyed).await?),
+        #[cfg(feature = "nats")]
+        Sink::Nats(producer) => drop(producer.send(&keyed).await?),
         _ => return Err(PushError::Elsewhere { stream: "dead letters".into() }),
     }
     Ok(())
