@@ -62,7 +62,7 @@ fn compile_here(files: &[SourceFile]) -> Result<Definitions, SqlErrors> {
         errors.add(0, refusal);
     }
     errors.none_yet()?;
-    Ok(finish(streams, groups, views))
+    Ok(finish(files, streams, groups, views))
 }
 
 /// The refusals so far.
@@ -211,12 +211,17 @@ fn check_complete(
     refuse(at, what, help)
 }
 
-fn finish(streams: Vec<Arc<Stream>>, groups: Groups, mut views: Vec<View>) -> Definitions {
+fn finish(
+    files: &[SourceFile],
+    streams: Vec<Arc<Stream>>,
+    groups: Groups,
+    mut views: Vec<View>,
+) -> Definitions {
     let Finished { groups, moved } = groups.finish(&streams);
     for lookup in views.iter_mut().flat_map(|view| &mut view.lookups) {
         let (group, aggregates) = &moved[lookup.group];
         lookup.group = *group;
         lookup.aggregates.iter_mut().for_each(|aggregate| *aggregate = aggregates[*aggregate]);
     }
-    Definitions { streams, groups, views }
+    Definitions { streams, groups, views, files: files.to_vec() }
 }

@@ -1,6 +1,7 @@
 //! The compiled form of definitions: what ingest, serving, training and audit work from.
 
-use crate::digest::Digest;
+use crate::digest::{Canon, Digest};
+use crate::error::SourceFile;
 use crate::evaluate::RowExpr;
 use crate::schema::Stream;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -15,6 +16,8 @@ pub struct Definitions {
     pub groups: Vec<GroupDef>,
     /// The feature sets, in the order of the files.
     pub views: Vec<View>,
+    /// The files, as they were compiled.
+    pub files: Vec<SourceFile>,
 }
 
 /// One group: which events of which stream are kept per key, and what is computed from them.
@@ -90,6 +93,21 @@ pub struct Output {
 }
 
 impl Definitions {
+    /// Names all of it: changes whenever a stream, a view or a value of one could, and with nothing
+    /// else.
+    pub fn digest(&self) -> Digest {
+        let mut canon = Canon::new("definitions");
+        let mut streams: Vec<&Arc<Stream>> = self.streams.iter().collect();
+        streams.sort_by_key(|stream| &stream.name);
+        streams.iter().for_each(|stream| stream.describe(&mut canon));
+        let mut views: Vec<&View> = self.views.iter().collect();
+        views.sort_by_key(|view| &view.name);
+        for View { name, digest, .. } in views {
+            canon.line(format_args!("view {name:?} {digest}"));
+        }
+        canon.digest()
+    }
+
     /// The stream called `name`.
     pub fn stream(&self, name: &str) -> Option<&Arc<Stream>> {
         self.streams.iter().find(|stream| stream.name == name)

@@ -1,7 +1,7 @@
 //! Digests: SHA-256 over a canonical text, one fact on a line.
 //!
 //! ```text
-//! trueup <view|group> arithmetic <version>
+//! trueup <view|group|definitions> arithmetic <version>
 //! stream <name>
 //! column <name> <type> [not null]            one line each, in order
 //! id <place> time <place> known <place>
@@ -9,6 +9,7 @@
 //! filter <expression>
 //! group: keys <names> / keep <how> / id <how> / slot <expression> ... / aggregate <text> ...
 //! view:  feature <lookup and aggregate> ... / output <name> <type> <expression> ...
+//! definitions: the streams and view <name> <digest> ..., each by name
 //! ```
 //!
 //! Expressions are printed from the parse tree with names resolved and unqualified, so layout,
@@ -49,7 +50,7 @@ impl fmt::Debug for Digest {
 pub(crate) struct Canon(sha2::Sha256);
 
 impl Canon {
-    /// Begins the text of a `what` ("view" or "group").
+    /// Begins the text of a `what` ("view", "group" or "definitions").
     pub(crate) fn new(what: &str) -> Canon {
         let mut canon = Canon(sha2::Sha256::new());
         canon.line(format_args!("trueup {what} arithmetic {ARITHMETIC_VERSION}"));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::StoreError;
 use crate::store::{
     Answer, At, Batch, Detail, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand, Stats,
-    Store, Swap, Value, check_batch, check_len, check_swaps, random_u64, tail_after,
+    Store, Swap, Value, check_batch, check_len, check_note, check_swaps, random_u64, tail_after,
 };
 
 /// A store in memory.
@@ -16,6 +16,7 @@ use crate::store::{
 pub struct MemoryStore {
     stand: Stand,
     held: Mutex<BTreeMap<Space, Held>>,
+    notes: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -28,12 +29,16 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         let stand = Stand { epoch: random_u64(), incarnation: random_u64() };
-        Self { stand, held: Mutex::new(BTreeMap::new()) }
+        Self { stand, held: Mutex::default(), notes: Mutex::default() }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<Space, Held>> {
         // No verb leaves the map half written: each checks first and then cannot fail.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self, keys: &[At<'_>]) -> Vec<Read> {
@@ -156,6 +161,27 @@ impl Store for MemoryStore {
             let keys = held.get(&space).into_iter().flat_map(|space| space.values.keys());
             let later = keys.filter(|key| after.is_none_or(|after| key.as_slice() > after));
             Ok(later.take(limit).cloned().collect())
+        })
+    }
+
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(self.notes().get(name).cloned()) })
+    }
+
+    fn set_note<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<&'a [u8]>,
+        bytes: &'a [u8],
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            check_note(name, bytes)?;
+            let mut notes = self.notes();
+            if notes.get(name).map(Vec::as_slice) != expected {
+                return Ok(false);
+            }
+            notes.insert(name.to_owned(), bytes.to_vec());
+            Ok(true)
         })
     }
 

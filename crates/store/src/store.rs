@@ -16,6 +16,9 @@
 //!   is there and what is said, so repeating it is harmless.
 //! - A swap is refused unless the bytes that it replaces are those that were folded. What was
 //!   appended meanwhile stays.
+//! - A note is a small value beside the spaces, which belongs to none. It is set only where it is
+//!   still what its writer saw, so of several writers each knows whose word stands. A store that
+//!   loses acknowledged writes may lose a note's last ones too: whoever needs it says it again.
 //! - Writers name the [`Stands`] under which their earlier appends were acknowledged. A store that
 //!   may have lost some of them since (power loss, disk full, a failover, a flush) has another
 //!   stand and refuses; the writer looks and rewinds.
@@ -45,6 +48,11 @@ pub const MAX_RECORD_BYTES: usize = 1 << 20;
 /// Longest base, and longest tail, in bytes. The bound per key of the state itself is far lower (1
 /// MiB by default).
 pub const MAX_VALUE_BYTES: usize = 64 << 20;
+
+/// Longest note, in bytes: a few sets of definitions, each of up to 1 MiB, with what JSON adds.
+pub const MAX_NOTE_BYTES: usize = 8 << 20;
+/// Longest name of a note, in bytes: a word that the program chooses.
+pub(crate) const MAX_NOTE_NAME_BYTES: usize = 64;
 
 /// What a verb returns: a future that may be sent between threads.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -434,6 +442,22 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Answer<'a, Vec<Vec<u8>>>;
 
+    /// What was noted under a name; `None` when nothing was, or it was lost with the rest.
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Vec<u8>>>;
+
+    /// Notes `bytes` under a name, if what is there is `expected`. Says whether it was done, and
+    /// returns when it is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`]; then nothing was written. After [`StoreError::Unavailable`] it may
+    /// have been: read it again.
+    fn set_note<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<&'a [u8]>,
+        bytes: &'a [u8],
+    ) -> Answer<'a, bool>;
+
     /// Returns when everything acknowledged before is on disk (nothing to do for a store that
     /// leaves that to a server).
     fn sync(&self) -> Answer<'_, ()>;
@@ -467,6 +491,12 @@ pub(crate) fn check_swaps(swaps: &[Swap<'_>]) -> Result<(), StoreError> {
         check_len("base", swap.base.len(), MAX_VALUE_BYTES)?;
     }
     Ok(())
+}
+
+/// Refuses notes above the bounds.
+pub(crate) fn check_note(name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    check_len("note's name", name.len(), MAX_NOTE_NAME_BYTES)?;
+    check_len("note", bytes.len(), MAX_NOTE_BYTES)
 }
 
 /// Refuses a length above its bound.

@@ -72,17 +72,24 @@ impl StreamPart {
 impl Catalog {
     /// Works out what follows from definitions.
     pub fn new(definitions: Definitions) -> Catalog {
+        Catalog::feeding(definitions, |_| true)
+    }
+
+    /// The same for a process whose events enter some of the groups only.
+    pub fn feeding(definitions: Definitions, feeds: impl Fn(Space) -> bool) -> Catalog {
         let plans = definitions.groups.iter().map(|group| Plan::new(group.core.clone())).collect();
         let part = |(number, stream): (usize, &Arc<Stream>)| {
             let decoder = Decoder::new(Arc::clone(stream));
-            let fed = |group: &usize| definitions.groups[*group].stream == number;
-            let groups: Vec<usize> = (0..definitions.groups.len()).filter(fed).collect();
+            let own = |group: &usize| definitions.groups[*group].stream == number;
+            let groups: Vec<usize> = (0..definitions.groups.len()).filter(own).collect();
             let mut keys: Vec<Vec<usize>> =
                 groups.iter().map(|&group| definitions.groups[group].keys.clone()).collect();
             let views = definitions.views.iter().filter(|view| view.stream == number);
             keys.extend(views.flat_map(|view| &view.lookups).map(|lookup| lookup.keys.clone()));
             keys.sort_unstable();
             keys.dedup();
+            let fed = |&group: &usize| feeds(Space::from(definitions.groups[group].digest.0));
+            let groups = groups.into_iter().filter(fed).collect();
             StreamPart {
                 stream: Arc::clone(stream),
                 row_decoder: decoder.clone().allow_null([stream.event_time]),
@@ -102,6 +109,11 @@ impl Catalog {
         };
         catalog.expiry = (0..catalog.plans.len()).filter_map(expiry).collect();
         catalog
+    }
+
+    /// Where the state of all groups is kept, in their order.
+    pub fn all_spaces(&self) -> impl Iterator<Item = Space> {
+        self.definitions.groups.iter().map(|group| Space::from(group.digest.0))
     }
 
     /// The definitions themselves.

@@ -12,6 +12,7 @@ pub mod json;
 pub mod load;
 pub mod node;
 pub mod place;
+pub mod release;
 pub mod serve;
 pub mod settings;
 pub mod simulate;

@@ -1,22 +1,28 @@
 //! One process: store, log, workers and server put together from settings, and taken apart again.
 
+mod channels;
+mod follow;
+mod keeper;
+mod lanes;
+
+use self::follow::Follower;
+use self::keeper::Keeper;
+use self::lanes::Catalogs;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::http::{App, Health, Metrics, operations, router};
+use crate::http::{App, operations, router};
 use crate::ingest::backfill::LogState;
 use crate::ingest::source::{
     LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source, SourceError,
 };
-use crate::ingest::{
-    Bell, IngestError, Letterbox, NewBeginning, Progress, Pusher, Sink, Worker, WorkerOptions,
-};
+use crate::ingest::{Bell, IngestError, Letterbox, NewBeginning, Pusher, Sink};
 use crate::place::{BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream};
-use crate::serve::Serving;
+use crate::release::{Note, ReleaseError};
 use axum::Router;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -26,9 +32,6 @@ use trueup_store::{
 
 /// How long requests that are under way may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// How often a node looks whether its workers go on.
-const WATCH: Duration = Duration::from_millis(200);
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
@@ -61,6 +64,8 @@ pub enum NodeError {
     Store(StoreError),
     /// A worker.
     Ingest(IngestError),
+    /// The definitions in service.
+    Release(ReleaseError),
     /// The settings and the definitions do not fit together.
     Settings(String),
     /// The metrics' names; a fault of this program.
@@ -74,6 +79,7 @@ impl fmt::Display for NodeError {
         match self {
             NodeError::Store(error) => error.fmt(f),
             NodeError::Ingest(error) => error.fmt(f),
+            NodeError::Release(error) => error.fmt(f),
             NodeError::Settings(reason) => f.write_str(reason),
             NodeError::Metrics(error) => write!(f, "the metrics do not fit together: {error}"),
             NodeError::Io(error) => write!(f, "the server cannot listen or go on: {error}"),
@@ -95,12 +101,17 @@ impl From<IngestError> for NodeError {
     }
 }
 
+impl From<ReleaseError> for NodeError {
+    fn from(error: ReleaseError) -> NodeError {
+        NodeError::Release(error)
+    }
+}
+
 /// A process's parts, working.
 #[derive(Debug)]
 pub struct Node {
     app: Arc<App>,
-    workers: Vec<Worker>,
-    running: Vec<Arc<AtomicBool>>,
+    keeper: Keeper,
 }
 
 impl Node {
@@ -110,52 +121,10 @@ impl Node {
     /// # Errors
     /// [`NodeError`], each with the place and the remedy.
     pub fn start(options: NodeOptions) -> Result<Node, NodeError> {
-        let streams = options.catalog.streams().len();
-        let sources = sources(&options.catalog, &options.sources)?;
-        let letterbox = letterbox(options.bad.also_to.as_ref())?;
         let runtime = Handle::current();
-        let (store, log) =
-            tokio::task::block_in_place(|| runtime.block_on(open(&options.place, options.ingest)))?;
-        let progress: Vec<Arc<Progress>> = (0..streams).map(|_| Arc::default()).collect();
-        let wakes: Vec<Arc<Bell>> = (0..streams).map(|_| Arc::default()).collect();
-        let mut workers = Vec::new();
-        for stream in 0..streams {
-            let Some(log) = log.as_ref().filter(|_| options.ingest) else { break };
-            let worker = WorkerOptions {
-                catalog: Arc::clone(&options.catalog),
-                stream,
-                letters: Arc::clone(log),
-                letterbox: letterbox.clone(),
-                max_bad_percent: options.bad.max_percent,
-                store: Arc::clone(&store),
-                clock: options.clock.clone(),
-                progress: Arc::clone(&progress[stream]),
-                wake: Arc::clone(&wakes[stream]),
-                policy: options.policy,
-                data: options.place.data().map(Path::to_path_buf),
-            };
-            let name = &options.catalog.streams()[stream].stream.name;
-            let wake = &wakes[stream];
-            let start = || -> Result<Worker, IngestError> {
-                let source = source(sources[stream].as_ref(), name, log, wake)?;
-                Worker::start(worker, source, &runtime)
-            };
-            workers.push(tokio::task::block_in_place(start)?);
-        }
-        let running: Vec<_> = workers.iter().map(|_| Arc::new(AtomicBool::new(true))).collect();
-        let serving = Serving {
-            catalog: Arc::clone(&options.catalog),
-            store,
-            clock: options.clock.clone(),
-            max_staleness_us: i64::try_from(options.max_staleness.as_micros()).unwrap_or(i64::MAX),
-        };
-        let sinks = sinks(&sources, log.as_ref())?;
-        let (catalog, clock) = (options.catalog, options.clock);
-        let pusher = Pusher { catalog, log, letterbox, sinks, clock, progress, wakes };
-        let health = Health { stopping: AtomicBool::new(false), workers: running.clone() };
-        let metrics = Metrics::new().map_err(|error| NodeError::Metrics(error.to_string()))?;
-        let app = Arc::new(App::new(serving, pusher, health, metrics, options.token));
-        Ok(Node { app, workers, running })
+        let follower = tokio::task::block_in_place(|| Follower::begin(options, &runtime))?;
+        let app = Arc::clone(&follower.app);
+        Ok(Node { app, keeper: Keeper::start(follower)? })
     }
 
     /// What the handlers share.
@@ -179,7 +148,7 @@ impl Node {
     /// # Errors
     /// What ended the server or a worker.
     pub async fn serve(
-        mut self,
+        self,
         listener: TcpListener,
         router: Router,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -193,35 +162,23 @@ impl Node {
             let _ = ending.send(());
         };
         let server = axum::serve(listener, router).with_graceful_shutdown(signal);
-        let mut server = std::pin::pin!(std::future::IntoFuture::into_future(server));
         let drained = async {
             if ended.await.is_ok() {
                 tokio::time::sleep(DRAIN).await;
             }
         };
-        let mut drained = std::pin::pin!(drained);
-        let served = loop {
-            tokio::select! {
-                served = &mut server => break served,
-                () = &mut drained => break Ok(()),
-                () = tokio::time::sleep(WATCH) => self.watch(),
-            }
+        let served = tokio::select! {
+            served = std::future::IntoFuture::into_future(server) => served,
+            () = drained => Ok(()),
         };
         let stopped = self.stop();
         served.map_err(NodeError::Io)?;
         stopped
     }
 
-    /// Whether all workers go on, as of the last [`Node::watch`].
+    /// Whether all workers that answers come from go on.
     pub fn is_working(&self) -> bool {
-        self.running.iter().all(|running| running.load(Ordering::SeqCst))
-    }
-
-    /// Looks whether the workers go on.
-    pub fn watch(&mut self) {
-        for (worker, running) in self.workers.iter().zip(&self.running) {
-            running.store(worker.is_running(), Ordering::SeqCst);
-        }
+        self.app.health.workers().iter().all(|worker| worker.trouble.is_none())
     }
 
     /// Ends the workers after their batch and makes the store durable.
@@ -229,9 +186,7 @@ impl Node {
     /// # Errors
     /// What ended a worker before.
     pub fn stop(self) -> Result<(), NodeError> {
-        let stops: Vec<Result<(), IngestError>> =
-            tokio::task::block_in_place(|| self.workers.into_iter().map(Worker::stop).collect());
-        stops.into_iter().collect::<Result<(), IngestError>>().map_err(NodeError::Ingest)
+        tokio::task::block_in_place(|| self.keeper.stop()).map_err(NodeError::Ingest)
     }
 }
 
@@ -246,28 +201,71 @@ pub fn pusher(
     said: &Sources,
     clock: Clock,
 ) -> Result<Pusher, NodeError> {
-    let sinks = |log: &Arc<Log>| sinks(&sources(&catalog, said)?, Some(log));
+    let names = stream_names(&catalog);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let places = logs_of(said, &names)?;
     let pusher = Pusher::local(Arc::clone(&catalog), log, clock);
-    let sinks = pusher.log.as_ref().map(sinks).transpose()?;
-    Ok(Pusher { sinks: sinks.unwrap_or_default(), ..pusher })
+    let sink = |number| Ok(Arc::new(sink(places.get(&number), pusher.log.as_ref())?));
+    let sinks = (0..names.len()).map(sink).collect::<Result<_, IngestError>>()?;
+    Ok(Pusher { sinks, ..pusher })
 }
 
-/// By stream, where its events come from; `None` for the log that HTTP push writes.
-fn sources(catalog: &Catalog, said: &Sources) -> Result<Vec<Option<SourcePlace>>, NodeError> {
-    let streams = catalog.streams();
-    let names: Vec<&str> = streams.iter().map(|part| part.stream.name.as_str()).collect();
-    let said = by_stream(said, &names).map_err(NodeError::Settings)?;
-    let mut sources = vec![None; names.len()];
-    for (stream, place) in said {
+fn stream_names(catalog: &Catalog) -> Vec<String> {
+    catalog.streams().iter().map(|part| part.stream.name.clone()).collect()
+}
+
+/// Where streams with these names come from that have not the log that HTTP push writes, by their
+/// numbers.
+fn logs_of(said: &Sources, names: &[&str]) -> Result<BTreeMap<usize, SourcePlace>, NodeError> {
+    let mut places = BTreeMap::new();
+    for (stream, place) in by_stream(said, names).map_err(NodeError::Settings)? {
         if let SourcePlace::File(path) = &place {
             let path = path.display();
             return Err(NodeError::Settings(format!(
                 "source file:{path}: a server takes in no files; do so with `trueup ingest`"
             )));
         }
-        sources[stream] = Some(place);
+        places.insert(stream, place);
     }
-    Ok(sources)
+    Ok(places)
+}
+
+/// Where streams come from that have not the log that HTTP push writes, by their names: those of
+/// this process's own definitions and of others that it keeps.
+fn by_name(
+    options: &NodeOptions,
+    note: Option<&Note>,
+    catalogs: &Catalogs,
+) -> Result<BTreeMap<String, SourcePlace>, NodeError> {
+    let own = stream_names(&options.catalog);
+    let mut all = own.clone();
+    all.extend(catalogs.values().flat_map(|catalog| stream_names(catalog)));
+    all.sort();
+    all.dedup();
+    let mut said = options.sources.clone();
+    if let [only] = own.as_slice() {
+        // Whoever declares one stream need not name it, whatever else is still kept.
+        said.iter_mut().for_each(|(stream, _)| *stream = stream.take().or(Some(only.clone())));
+    }
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let places = logs_of(&said, &all)?.into_iter();
+    let sources: BTreeMap<String, SourcePlace> =
+        places.map(|(stream, place)| (all[stream].to_owned(), place)).collect();
+    let current = note.and_then(|note| catalogs.get(&note.current.digest));
+    let lost = current.into_iter().flat_map(|current| stream_names(current)).find(|stream| {
+        options.ingest
+            && !sources.is_empty()
+            && !own.contains(stream)
+            && !sources.contains_key(stream)
+    });
+    match lost {
+        None => Ok(sources),
+        Some(stream) => Err(NodeError::Settings(format!(
+            "the definitions in service read stream {stream}, which these files do not declare, \
+             and no setting says where its events come from: keep its source, as {stream}=URL, \
+             until the new definitions are served and `trueup forget` was run"
+        ))),
+    }
 }
 
 /// Opens the state, and the logs where this process has them.
@@ -311,31 +309,26 @@ pub(crate) fn log_state(
 ) -> Result<LogState, SourceError> {
     match place {
         Some(SourcePlace::Kafka(place)) => kafka::look(place),
-        place => LogState::of(&mut *source(place, stream, log, &Arc::default())?),
+        place => LogState::of(&mut *source(place, stream, None, log, &Arc::default())?),
     }
 }
 
-/// The log that a stream's worker reads.
+/// The log that a stream's worker reads. Readers of another lane share it out among themselves.
 fn source(
     place: Option<&SourcePlace>,
     stream: &str,
+    lane: Option<&str>,
     log: &Arc<Log>,
     wake: &Arc<Bell>,
 ) -> Result<Box<dyn Source>, SourceError> {
     match place {
-        Some(SourcePlace::Kafka(place)) => kafka::source(place),
+        Some(SourcePlace::Kafka(place)) => kafka::source(place, lane),
         Some(SourcePlace::RedisStream(place)) => {
-            Ok(Box::new(RedisStreamSource::open(redis_stream(place)?)?))
+            Ok(Box::new(RedisStreamSource::open(redis_stream(place)?.in_lane(lane))?))
         }
-        Some(SourcePlace::Nats(place)) => nats::source(place),
+        Some(SourcePlace::Nats(place)) => nats::source(place, lane),
         _ => Ok(Box::new(LogSource::open(Arc::clone(log), stream, Arc::clone(wake))?)),
     }
-}
-
-/// By stream, where what is pushed to it goes.
-fn sinks(sources: &[Option<SourcePlace>], log: Option<&Arc<Log>>) -> Result<Vec<Sink>, NodeError> {
-    let sinks = sources.iter().map(|place| sink(place.as_ref(), log));
-    Ok(sinks.collect::<Result<_, _>>()?)
 }
 
 /// Where dead letters go beside the local log.
@@ -383,8 +376,11 @@ mod kafka {
         Ok(LogState::new(number, roster))
     }
 
-    pub(super) fn source(place: &KafkaPlace) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(KafkaSource::open(settings(place)?)?))
+    pub(super) fn source(
+        place: &KafkaPlace,
+        lane: Option<&str>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(KafkaSource::open(settings(place)?.in_lane(lane))?))
     }
 
     pub(super) fn sink(place: &KafkaPlace) -> Result<Sink, SourceError> {
@@ -412,7 +408,10 @@ mod kafka {
         Err(without(place))
     }
 
-    pub(super) fn source(place: &KafkaPlace) -> Result<Box<dyn Source>, SourceError> {
+    pub(super) fn source(
+        place: &KafkaPlace,
+        _lane: Option<&str>,
+    ) -> Result<Box<dyn Source>, SourceError> {
         Err(without(place))
     }
 
@@ -436,8 +435,11 @@ mod nats {
     use crate::ingest::source::{NatsProducer, NatsSettings, NatsSource, Source, SourceError};
     use crate::place::LogPlace;
 
-    pub(super) fn source(place: &LogPlace) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(NatsSource::open(settings(place)?)?))
+    pub(super) fn source(
+        place: &LogPlace,
+        lane: Option<&str>,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(NatsSource::open(settings(place)?.in_lane(lane))?))
     }
 
     pub(super) fn sink(place: &LogPlace) -> Result<Sink, SourceError> {
@@ -461,7 +463,10 @@ mod nats {
     use crate::ingest::source::{Source, SourceError};
     use crate::place::LogPlace;
 
-    pub(super) fn source(place: &LogPlace) -> Result<Box<dyn Source>, SourceError> {
+    pub(super) fn source(
+        place: &LogPlace,
+        _lane: Option<&str>,
+    ) -> Result<Box<dyn Source>, SourceError> {
         Err(without(place))
     }
 

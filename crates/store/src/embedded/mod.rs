@@ -5,6 +5,7 @@
 //!   tails    space number, key    -> base length (4) | record | record ...
 //!   bases    space number, key    -> base
 //!   journal  sequence             -> changes to tails that are not filed yet      (overlay.rs)
+//!   notes    name                 -> checksum (8) | note
 //! ```
 //!
 //! Every key has a row in `tails`, filed or still in memory, which also says how long the base is,
@@ -34,12 +35,13 @@ use crate::StoreError;
 use crate::engine::{Engine, InDirectory, Options, Place, Trouble};
 use crate::store::{
     Answer, Append, At, Batch, Detail, Durability, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space,
-    Stand, Stats, Store, Swap, Value, check_batch, check_len, check_swaps, tail_after,
+    Stand, Stats, Store, Swap, Value, check_batch, check_len, check_note, check_swaps, tail_after,
 };
 use meta::Filed;
 use overlay::{Entry, Overlay, Row, filed_row};
 use tables::{
-    BASES, JOURNAL, METAS, Rows, TAILS, file_rows, filed, find_meta, in_order, row, write_metas,
+    BASES, JOURNAL, METAS, NOTES, Rows, TAILS, file_note, file_rows, filed, find_meta, in_order,
+    noted, row, write_metas,
 };
 
 /// The version of the layout above.
@@ -90,6 +92,7 @@ impl EmbeddedStore {
                 txn.open_table(table)?;
             }
             txn.open_table(JOURNAL)?;
+            txn.open_table(NOTES)?;
             Ok(())
         })?;
         let store = Self { engine, overlay: RwLock::default() };
@@ -484,6 +487,30 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Answer<'a, Vec<Vec<u8>>> {
         Box::pin(async move { self.walk(space, after, limit) })
+    }
+
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Vec<u8>>> {
+        Box::pin(
+            async move { self.engine.read(|txn, _: Stand| noted(&txn.open_table(NOTES)?, name)) },
+        )
+    }
+
+    fn set_note<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<&'a [u8]>,
+        bytes: &'a [u8],
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            check_note(name, bytes)?;
+            self.engine.write(Durability::Synced, |txn, _| {
+                if noted(&txn.open_table(NOTES)?, name)?.as_deref() != expected {
+                    return Ok(false);
+                }
+                file_note(txn, name, bytes)?;
+                Ok(true)
+            })
+        })
     }
 
     fn sync(&self) -> Answer<'_, ()> {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::meta::{self, Filed};
 use super::overlay::Overlay;
+use crate::StoreError;
 use crate::engine::Trouble;
 use crate::store::{Batch, Space};
 
@@ -15,6 +17,8 @@ pub(super) const TAILS: Bytes = TableDefinition::new("tails");
 pub(super) const BASES: Bytes = TableDefinition::new("bases");
 pub(super) const JOURNAL: TableDefinition<'static, u64, &'static [u8]> =
     TableDefinition::new("journal");
+pub(super) const NOTES: TableDefinition<'static, &'static str, &'static [u8]> =
+    TableDefinition::new("notes");
 
 pub(super) type Rows<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
@@ -33,6 +37,34 @@ pub(super) fn in_order<'b>(
     let mut order: Vec<_> = places.collect();
     order.sort_unstable();
     order
+}
+
+/// What is noted under a name.
+pub(super) fn noted(
+    notes: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Option<Vec<u8>>, Trouble> {
+    let Some(found) = notes.get(name)? else { return Ok(None) };
+    let sealed = found.value().split_first_chunk();
+    match sealed.filter(|(sum, note)| u64::from_le_bytes(**sum) == note_sum(name, note)) {
+        Some((_, note)) => Ok(Some(note.to_vec())),
+        None => Err(StoreError::Corrupt {
+            place: format!("The note {name}"),
+            detail: "the checksum does not fit".to_owned(),
+        }
+        .into()),
+    }
+}
+
+/// Notes something, behind its checksum.
+pub(super) fn file_note(txn: &WriteTransaction, name: &str, note: &[u8]) -> Result<(), Trouble> {
+    let sealed = [&note_sum(name, note).to_le_bytes()[..], note].concat();
+    txn.open_table(NOTES)?.insert(name, sealed.as_slice())?;
+    Ok(())
+}
+
+fn note_sum(name: &str, note: &[u8]) -> u64 {
+    xxh3_64_with_seed(note, xxh3_64(name.as_bytes()))
 }
 
 /// Files rows, in order, and empties the journal.

@@ -17,6 +17,8 @@
 //!                  value     of each key: base and records                         value.rs
 //! ```
 //!
+//! Notes lie beside them, in the slot of bucket 0 and in no epoch (`note.rs`).
+//!
 //! **The life of a record.** `APPEND` puts it behind its value (`append.rs`), in order with the
 //! others of its bucket on one connection (`exchange.rs`); those of one value in a batch go
 //! together (`gather.rs`). When all of a batch are acknowledged, a script writes the checkpoint
@@ -55,6 +57,7 @@ mod look;
 mod memo;
 mod name;
 mod node;
+mod note;
 mod options;
 mod read;
 mod router;
@@ -260,6 +263,19 @@ impl Store for RedisStore {
         limit: usize,
     ) -> Answer<'a, Vec<Vec<u8>>> {
         self.run(self.inner.keys(space, after, limit))
+    }
+
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Vec<u8>>> {
+        self.run(self.inner.note(name))
+    }
+
+    fn set_note<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<&'a [u8]>,
+        bytes: &'a [u8],
+    ) -> Answer<'a, bool> {
+        self.run(self.inner.set_note(name, expected, bytes))
     }
 
     /// Redis writes to disk as it is set up to; there is nothing to wait for.

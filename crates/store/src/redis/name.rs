@@ -6,6 +6,7 @@
 //! trueup:{b17}:EPOCH:meta:DIGEST                  summary of a space
 //! trueup:{b17}:EPOCH:mark:DIGEST                  its marks
 //! trueup:{b17}:EPOCH:v:DIGEST:KEY                 a value
+//! trueup:{b0}:note:NAME                           a note
 //! ```
 //!
 //! The hash tag comes first and holds the bucket alone, so braces in a key choose nothing. All that
@@ -23,6 +24,8 @@ use crate::store::{At, Space};
 
 /// Hex digits of a space's digest in a name.
 const DIGEST_HEX: usize = 32;
+/// The bucket that notes lie in.
+pub(super) const NOTES: usize = 0;
 /// Slots of a cluster.
 const SLOTS: u16 = 16384;
 
@@ -47,6 +50,11 @@ impl Names {
 
     pub(super) fn stand(&self, bucket: usize) -> String {
         self.bucket(bucket) + "stand"
+    }
+
+    /// A note: of no epoch, since it says nothing of what a bucket holds.
+    pub(super) fn note(&self, name: &str) -> String {
+        self.bucket(NOTES) + "note:" + name
     }
 
     pub(super) fn spaces(&self, bucket: usize, epoch: u64) -> String {

@@ -17,10 +17,13 @@ pub(super) enum Script {
     Swap,
     /// A bucket with its marks at one moment.
     Read,
+    /// A note in place of the one that was seen.
+    Note,
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 4] = [Self::Look, Self::Checkpoint, Self::Swap, Self::Read];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Look, Self::Checkpoint, Self::Swap, Self::Read, Self::Note];
 
     pub(super) fn text(self) -> &'static str {
         match self {
@@ -30,6 +33,7 @@ impl Script {
             }
             Self::Swap => include_str!("lua/swap.lua"),
             Self::Read => include_str!("lua/read.lua"),
+            Self::Note => include_str!("lua/note.lua"),
         }
     }
 

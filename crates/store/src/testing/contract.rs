@@ -4,8 +4,8 @@
 use super::block_on;
 use crate::StoreError;
 use crate::store::{
-    Append, At, BASE_MARK, Batch, Checkpoint, Durability, Grown, MAX_KEY_BYTES, MAX_RECORD_BYTES,
-    Marker, Meta, NEVER_US, Read, Space, Stand, Stands, Store, Swap, Value,
+    Append, At, BASE_MARK, Batch, Checkpoint, Durability, Grown, MAX_KEY_BYTES, MAX_NOTE_BYTES,
+    MAX_RECORD_BYTES, Marker, Meta, NEVER_US, Read, Space, Stand, Stands, Store, Swap, Value,
 };
 
 /// A rule and its sentence.
@@ -43,6 +43,10 @@ rules![
     a_dropped_space_is_gone_and_may_begin_again,
     spaces_are_listed_in_order,
     keys_are_walked_in_order_and_in_pieces,
+    a_note_is_set_only_where_it_is_the_one_that_was_seen,
+    notes_are_of_any_bytes_and_apart_from_each_other_and_from_spaces,
+    a_note_above_the_bound_is_refused_and_the_old_one_stays,
+    of_writers_that_set_a_note_at_once_one_succeeds,
     a_sync_changes_nothing_that_is_seen,
     stats_count_the_keys,
     readers_never_see_a_value_older_than_its_checkpoint,
@@ -400,6 +404,72 @@ fn keys_are_walked_in_order_and_in_pieces(store: &dyn Store) {
         }
         assert_eq!(walked, keys, "in pieces of {piece}");
     }
+}
+
+fn note(store: &dyn Store, name: &str) -> Option<Vec<u8>> {
+    done(block_on(store.note(name)))
+}
+
+fn set_note(store: &dyn Store, name: &str, expected: Option<&[u8]>, bytes: &[u8]) -> bool {
+    done(block_on(store.set_note(name, expected, bytes)))
+}
+
+fn a_note_is_set_only_where_it_is_the_one_that_was_seen(store: &dyn Store) {
+    assert_eq!(note(store, "n"), None);
+    assert!(!set_note(store, "n", Some(b"one"), b"two"), "there is none");
+    assert!(!set_note(store, "n", Some(b""), b"two"), "none is not an empty one");
+    assert_eq!(note(store, "n"), None);
+    assert!(set_note(store, "n", None, b"one"));
+    assert!(!set_note(store, "n", None, b"two"));
+    assert!(!set_note(store, "n", Some(b"onE"), b"two"));
+    assert_eq!(note(store, "n"), Some(b"one".to_vec()));
+    assert!(set_note(store, "n", Some(b"one"), b""));
+    assert!(!set_note(store, "n", None, b"two"), "an empty one is not none");
+    assert!(set_note(store, "n", Some(b""), b"three"));
+    assert_eq!(note(store, "n"), Some(b"three".to_vec()));
+}
+
+fn notes_are_of_any_bytes_and_apart_from_each_other_and_from_spaces(store: &dyn Store) {
+    let long: Vec<u8> = (0..=255).cycle().take(1 << 16).collect();
+    assert!(set_note(store, "a", None, &long));
+    assert!(set_note(store, "b", None, b"b"));
+    add(store, users(b"a"), b"one");
+    done(block_on(store.drop_space(USERS.into())));
+    assert_eq!(note(store, "a"), Some(long));
+    assert_eq!(note(store, "b"), Some(b"b".to_vec()));
+    assert_eq!(done(block_on(store.spaces())), []);
+    assert_eq!(done(block_on(store.stats())).keys, 0);
+}
+
+fn a_note_above_the_bound_is_refused_and_the_old_one_stays(store: &dyn Store) {
+    assert!(set_note(store, "n", None, b"one"));
+    let large = vec![b'x'; MAX_NOTE_BYTES + 1];
+    let refused = block_on(store.set_note("n", Some(b"one"), &large));
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
+    assert_eq!(note(store, "n"), Some(b"one".to_vec()));
+}
+
+/// Each of several threads adds its turns to a number, over and over from what it saw.
+fn of_writers_that_set_a_note_at_once_one_succeeds(store: &dyn Store) {
+    const WRITERS: u64 = 4;
+    const TURNS: u64 = 10;
+    let add_one = || loop {
+        let seen = note(store, "n");
+        let number = seen.as_deref().map_or(0, number_of);
+        if set_note(store, "n", seen.as_deref(), &(number + 1).to_le_bytes()) {
+            return;
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..WRITERS {
+            scope.spawn(|| (0..TURNS).for_each(|_| add_one()));
+        }
+    });
+    assert_eq!(note(store, "n"), Some((WRITERS * TURNS).to_le_bytes().to_vec()));
+}
+
+fn number_of(note: &[u8]) -> u64 {
+    u64::from_le_bytes(note.try_into().expect("eight bytes were noted"))
 }
 
 fn a_sync_changes_nothing_that_is_seen(store: &dyn Store) {

@@ -24,6 +24,10 @@ pub enum Verb {
     Spaces,
     /// [`Store::keys`].
     Keys,
+    /// [`Store::note`].
+    Note,
+    /// [`Store::set_note`].
+    SetNote,
     /// [`Store::sync`].
     Sync,
     /// [`Store::stats`].
@@ -130,6 +134,19 @@ impl<S: Store> Store for FaultyStore<S> {
         limit: usize,
     ) -> Answer<'a, Vec<Vec<u8>>> {
         self.play(Verb::Keys, self.inner.keys(space, after, limit))
+    }
+
+    fn note<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Vec<u8>>> {
+        self.play(Verb::Note, self.inner.note(name))
+    }
+
+    fn set_note<'a>(
+        &'a self,
+        name: &'a str,
+        expected: Option<&'a [u8]>,
+        bytes: &'a [u8],
+    ) -> Answer<'a, bool> {
+        self.play(Verb::SetNote, self.inner.set_note(name, expected, bytes))
     }
 
     fn sync(&self) -> Answer<'_, ()> {

@@ -12,6 +12,7 @@ use crate::ingest::source::SourceError;
 use crate::ingest::{IngestError, NewBeginning, Progress, Worker, WorkerOptions};
 use crate::node;
 use crate::place::{Place, SourcePlace, by_stream};
+use crate::release;
 use crate::settings::Settings;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -25,6 +26,9 @@ use trueup_sql::decode::timestamp;
 use trueup_store::{Log, Store};
 
 mod report;
+
+/// There is no other worker beside a backfill's.
+const LANE: u64 = 0;
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -139,6 +143,12 @@ impl Job {
         &self.catalog.streams()[self.stream].stream.name
     }
 
+    /// Of the stream's groups.
+    fn digests(&self) -> Vec<String> {
+        let groups = self.catalog.streams()[self.stream].groups.iter();
+        groups.map(|&group| self.catalog.group(group).digest.to_string()).collect()
+    }
+
     /// What the stream's log has now.
     fn log(&self) -> Result<LogState, SourceError> {
         let name = self.stream_name();
@@ -168,7 +178,9 @@ impl Job {
         };
         let mut stop = pin!(super::run::stop_signal()?);
         let log = self.log().map_err(failed)?;
-        let begun = self.target.begin(&log, &asked, Clock::system().now()).await;
+        let now = Clock::system().now();
+        release::free(&*self.store, &self.digests(), now.0).await.map_err(failed)?;
+        let begun = self.target.begin(&log, &asked, now).await;
         let begun = begun.map_err(failed)?;
         self.tell(&files, &begun);
         let began = Instant::now();
@@ -258,6 +270,7 @@ impl Job {
             store: Arc::clone(&self.store),
             clock: Clock::system(),
             progress: Arc::clone(&self.progress),
+            lane: LANE,
             wake: Arc::default(),
             policy: NewBeginning::Refuse,
         };

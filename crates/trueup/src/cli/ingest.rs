@@ -9,9 +9,8 @@ use crate::ingest::{FileError, Loaded, NewBeginning, PushError, load};
 use crate::node::{Node, NodeOptions};
 use crate::place::{SourcePlace, by_stream};
 use crate::settings::Settings;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -46,14 +45,21 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let streams = options.catalog.streams();
     let names: Vec<&str> = streams.iter().map(|part| part.stream.name.as_str()).collect();
-    let files = by_stream(&options.sources, &names).map_err(|reason| format!("error: {reason}"))?;
+    let places =
+        by_stream(&options.sources, &names).map_err(|reason| format!("error: {reason}"))?;
+    let mut files = Vec::new();
+    for (stream, place) in places {
+        if let SourcePlace::File(path) = place {
+            files.push((names[stream].to_owned(), path));
+        }
+    }
     options.sources.retain(|(_, place)| !matches!(place, SourcePlace::File(_)));
     common::runtime()?.block_on(ingest(options, files, &settings))
 }
 
 async fn ingest(
     options: NodeOptions,
-    sources: Vec<(usize, SourcePlace)>,
+    files: Vec<(String, PathBuf)>,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
     let from_brokers = !options.sources.is_empty();
@@ -62,7 +68,7 @@ async fn ingest(
         None => None,
     };
     let stop = super::run::stop_signal()?;
-    let mut node = Node::start(options).map_err(|error| format!("error: {error}"))?;
+    let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
     let served = listener.map(|(listener, address)| {
         eprintln!("listening on http://{address}");
         let server = axum::serve(listener, node.operations());
@@ -74,10 +80,8 @@ async fn ingest(
         );
     }
     let mut refused = 0;
-    for (stream, place) in &sources {
-        if let SourcePlace::File(path) = place {
-            refused += take_in(&node, *stream, path).await?;
-        }
+    for (stream, path) in &files {
+        refused += take_in(&node, stream, path).await?;
     }
     if from_brokers {
         eprintln!("applying events until told to stop");
@@ -85,11 +89,11 @@ async fn ingest(
         while node.is_working() {
             tokio::select! {
                 () = &mut stop => break,
-                () = tokio::time::sleep(LOOK) => node.watch(),
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     } else {
-        apply_all(&mut node).await;
+        apply_all(&node).await;
     }
     node.app().health.stopping.store(true, Ordering::SeqCst);
     let stopped = tokio::task::block_in_place(|| node.stop());
@@ -100,15 +104,14 @@ async fn ingest(
 }
 
 /// Waits until all that the local logs have is applied, or a worker has ended.
-async fn apply_all(node: &mut Node) {
-    let app = Arc::clone(node.app());
-    for (number, part) in app.catalog().streams().iter().enumerate() {
+async fn apply_all(node: &Node) {
+    let live = node.app().live();
+    for (number, part) in live.catalog().streams().iter().enumerate() {
         let name = &part.stream.name;
-        let end = app.pusher.end(number).unwrap_or(0);
-        let progress = &app.pusher.progress[number];
+        let end = live.pusher.end(number).unwrap_or(0);
+        let progress = &live.pusher.progress[number];
         let bar = bar(Some(end), &format!("applying {name}"));
         while progress.applied().records < end {
-            node.watch();
             if !node.is_working() {
                 return;
             }
@@ -120,11 +123,37 @@ async fn apply_all(node: &mut Node) {
         bar.finish_and_clear();
         println!("{name}: {end} events in the log, all applied");
     }
+    serve_candidate(node).await;
+}
+
+/// Waits until definitions that are on their way are in service, unless they lack what the log does
+/// not bring.
+async fn serve_candidate(node: &Node) {
+    let on_its_way = || {
+        let told = node.app().told();
+        let lacks = told.candidate.as_ref().map(|candidate| candidate.stuck.is_empty());
+        (lacks == Some(true)).then(|| told.sentence()).flatten()
+    };
+    let Some(sentence) = on_its_way() else { return };
+    eprintln!("{sentence}");
+    while on_its_way().is_some() && node.is_working() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Pushes a file's events into a stream's log; returns how many were refused.
-async fn take_in(node: &Node, stream: usize, path: &Path) -> Result<usize, Failure> {
-    let pusher = &node.app().pusher;
+async fn take_in(node: &Node, stream: &str, path: &Path) -> Result<usize, Failure> {
+    // The definitions in service need not be those of the files, nor number streams alike.
+    let live = node.app().live();
+    let pusher = &live.pusher;
+    let streams = pusher.catalog.streams();
+    let stream = streams.iter().position(|part| part.stream.name == stream).ok_or_else(|| {
+        format!(
+            "error: {}: stream {stream} comes with definitions that are not in service yet; take \
+             it in when they are, as /readyz?verbose says",
+            path.display()
+        )
+    })?;
     let decoder = &pusher.catalog.streams()[stream].decoder;
     let bar = bar(None, &format!("reading {}", path.display()));
     let runtime = tokio::runtime::Handle::current();

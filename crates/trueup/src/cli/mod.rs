@@ -6,6 +6,7 @@
 
 mod backfill;
 mod bench;
+mod change;
 mod check;
 mod common;
 mod completions;
@@ -59,6 +60,12 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// Ask a server for one row of a view
     Get(get::Args),
+    /// Serve the previous definitions again
+    Rollback(change::Args),
+    /// Serve the definitions that are on their way now, whatever they still lack
+    Promote(change::Args),
+    /// Drop what only the previous definitions need; there is no way back to them then
+    Forget(change::Args),
     /// Look at the state in the store
     State(state::Args),
     /// Build a training set from history
@@ -88,6 +95,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Push(args) => push::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Get(args) => get::run(&args).map(done),
+        Command::Rollback(args) => change::run(&args, change::Change::Rollback).map(done),
+        Command::Promote(args) => change::run(&args, change::Change::Promote).map(done),
+        Command::Forget(args) => change::run(&args, change::Change::Forget).map(done),
         Command::State(args) => state::run(&args).map(done),
         Command::Train(args) => train::run(&args).map(done),
         Command::Simulate(args) => simulate::run(&args).map(done),

@@ -21,15 +21,16 @@ pub(super) async fn fill(
     transactions: &[Transaction],
     phase: &Phase,
 ) -> Result<(), Failure> {
-    let streams = app.catalog().streams();
+    let live = app.live();
+    let streams = live.catalog().streams();
     let stream = streams.iter().position(|part| part.stream.name == Transaction::STREAM);
     let stream = stream.ok_or("error: the definitions have no stream of transactions")?;
-    let progress = &app.pusher.progress[stream];
+    let progress = &live.pusher.progress[stream];
     let mut places = Vec::new();
     for call in transactions.chunks(CALL_EVENTS) {
         let rows = tokio::task::block_in_place(|| lines(call));
         let rows: Vec<&[u8]> = rows.split(|byte| *byte == b'\n').collect();
-        let pushed = app.pusher.push(stream, &rows[..call.len()]).await?;
+        let pushed = live.pusher.push(stream, &rows[..call.len()]).await?;
         if let Some(rejected) = pushed.rejected.first() {
             return Err(format!("error: a simulated event was refused: {}", rejected.reason).into());
         }

@@ -4,7 +4,7 @@
 
 use super::body;
 use super::problem::Problem;
-use super::{App, Name, unknown};
+use super::{App, Live, Name, unknown};
 use crate::ingest::dead_letters::{MAX_PAGE, Page, Replayed, Which, page, replay};
 use axum::body::Body;
 use axum::extract::State;
@@ -39,9 +39,10 @@ pub(super) async fn list(
     Name(stream): Name,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    number(&app, &stream)?;
+    let live = app.live();
+    number(&live, &stream)?;
     let (after, limit) = parameters(uri.query().unwrap_or_default())?;
-    let log = log(&app, &stream)?;
+    let log = log(&live, &stream)?;
     let body = listed(&stream, log.dead_count(&stream)?.kept, &page(log, &stream, after, limit)?);
     Ok(([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
 }
@@ -51,8 +52,9 @@ pub(super) async fn again(
     Name(stream): Name,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let number = number(&app, &stream)?;
-    log(&app, &stream)?;
+    let live = app.live();
+    let number = number(&live, &stream)?;
+    log(&live, &stream)?;
     body::media(request.headers(), false)?;
     let bytes = body::read(request, MAX_REPLAY_BYTES).await?;
     let asked = match bytes.trim_ascii() {
@@ -70,18 +72,18 @@ pub(super) async fn again(
             return Err(both.at("body").remedy(format!("send {FORM}")));
         }
     };
-    let body = replayed(&replay(&app.pusher, number, which).await?);
+    let body = replayed(&replay(&live.pusher, number, which).await?);
     Ok(([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
 }
 
-fn number(app: &App, stream: &str) -> Result<usize, Problem> {
-    let streams = app.catalog().streams();
+fn number(live: &Live, stream: &str) -> Result<usize, Problem> {
+    let streams = live.catalog().streams();
     let number = streams.iter().position(|part| part.stream.name == stream);
-    number.ok_or_else(|| unknown("stream", stream, &app.catalog().stream_names()))
+    number.ok_or_else(|| unknown("stream", stream, &live.catalog().stream_names()))
 }
 
-fn log<'a>(app: &'a App, stream: &str) -> Result<&'a Log, Problem> {
-    app.pusher.log.as_deref().ok_or_else(|| {
+fn log<'a>(live: &'a Live, stream: &str) -> Result<&'a Log, Problem> {
+    live.pusher.log.as_deref().ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, "elsewhere", "The dead letters are elsewhere")
             .detail(format!("this process applies nothing of {stream}, and has no dead letters"))
             .at("path")

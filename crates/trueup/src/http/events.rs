@@ -58,9 +58,10 @@ pub(super) async fn push(
     Name(stream): Name,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let streams = app.catalog().streams();
-    let number = streams.iter().position(|part| part.stream.name == stream);
-    let number = number.ok_or_else(|| unknown("stream", &stream, &app.catalog().stream_names()))?;
+    let live = app.live();
+    let number = live.catalog().streams().iter().position(|part| part.stream.name == stream);
+    let number =
+        number.ok_or_else(|| unknown("stream", &stream, &live.catalog().stream_names()))?;
     let parameters = Parameters::of(request.uri().query().unwrap_or_default())?;
     let media = body::media(request.headers(), true)?;
     let bytes = body::read(request, MAX_EVENTS_BYTES).await?;
@@ -75,12 +76,12 @@ pub(super) async fn push(
     if rows.len() > MAX_EVENTS {
         return Err(Problem::too_large("body, events", "the events", MAX_EVENTS, "events"));
     }
-    let pushed = app.pusher.push(number, &rows).await?;
+    let pushed = live.pusher.push(number, &rows).await?;
     crate::fault::point("before-reply");
     let applied = match parameters.wait {
         None => None,
         Some(bound) => {
-            let waited = app.pusher.progress[number].wait_for(&pushed.places);
+            let waited = live.pusher.progress[number].wait_for(&pushed.places);
             Some(tokio::time::timeout(bound, waited).await.is_ok())
         }
     };

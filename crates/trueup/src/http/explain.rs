@@ -16,7 +16,7 @@ pub(super) fn write(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize) {
             out.push(b',');
         }
         let lookup = &reply.view.lookups[*lookup];
-        let group = reply.app.catalog().group(lookup.group);
+        let group = reply.catalog.group(lookup.group);
         out.extend_from_slice(b"{\"group\":");
         json::text(out, &group.name);
         // Writing to memory does not fail, here and below.

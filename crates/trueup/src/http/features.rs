@@ -3,7 +3,7 @@
 use super::body;
 use super::problem::Problem;
 use super::reply::{Reply, write_reply};
-use super::{App, Name, unknown};
+use super::{App, Live, Name, unknown};
 use crate::catalog::StreamPart;
 use crate::serve::{BadRequest, Request as Asked};
 use axum::body::Body;
@@ -53,8 +53,8 @@ pub(super) async fn features(
     Name(name): Name,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let view = app.catalog().view(&name);
-    let view = view.ok_or_else(|| unknown("view", &name, &app.catalog().view_names()))?;
+    let live = app.live();
+    let view = live.catalog().view(&name).ok_or_else(|| no_view(&app, &live, &name))?;
     if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
         return Err(Problem::bad_request(format!("the parameters {query} are not known"))
             .at("query")
@@ -63,14 +63,26 @@ pub(super) async fn features(
     body::media(request.headers(), false)?;
     let bytes = body::read(request, MAX_FEATURES_BYTES).await?;
     let began = Instant::now();
-    let answered = answer(&app, view, &bytes, began).await;
+    let answered = answer(&app, &live, view, &bytes, began).await;
     let failed = answered.as_ref().err().map(|problem| problem.status());
     app.metrics.request(&view.name, failed);
     answered
 }
 
+/// The problem of a view that is not served, or not yet.
+fn no_view(app: &App, live: &Live, name: &str) -> Problem {
+    let problem = unknown("view", name, &live.catalog().view_names());
+    match app.told().view_to_come(name) {
+        Some(coming) => problem
+            .detail(format!("there is no view {name} yet: {coming}"))
+            .remedy("ask again when GET /v1/views has it"),
+        None => problem,
+    }
+}
+
 async fn answer(
     app: &App,
+    live: &Live,
     view: &View,
     bytes: &Bytes,
     began: Instant,
@@ -83,17 +95,18 @@ async fn answer(
             .at("body, deadline_ms")
             .remedy(format!("give 1 to {MAX_DEADLINE_MS} milliseconds")));
     }
-    let outputs = outputs(view, body.columns.as_deref())?;
-    let part = &app.catalog().streams()[view.stream];
-    let mut asked = asked(part, view, &body, app.serving.clock.now())?;
+    let outputs = outputs(view, body.columns.as_deref()).map_err(|problem| coming(app, problem))?;
+    let part = &live.catalog().streams()[view.stream];
+    let mut asked = asked(part, view, &body, app.clock.now()).map_err(|it| coming(app, it))?;
     let explain = body.explain.unwrap_or(false);
     if explain {
         asked.detail = Detail::Positions;
     }
     let parse = began.elapsed();
     let deadline = began + Duration::from_millis(deadline_ms);
-    let answered = app.serving.answer(view, outputs, &asked, deadline).await;
-    let reply = Reply { app, view, asked: &asked, answered: &answered, explain, parse };
+    let answered = live.serving.answer(view, outputs, &asked, deadline).await;
+    let catalog = live.catalog();
+    let reply = Reply { catalog, view, asked: &asked, answered: &answered, explain, parse };
     let (text, encode) = write_reply(&reply);
     let stages = [
         ("parse", parse),
@@ -104,6 +117,14 @@ async fn answer(
     app.metrics.answered(&view.name, &stages, &answered);
     let headers = [(header::CONTENT_TYPE, "application/json".to_string()), timing(&stages)];
     Ok((headers, text).into_response())
+}
+
+/// A problem of what is asked may be none by the definitions that are on their way.
+fn coming(app: &App, problem: Problem) -> Problem {
+    match app.told().sentence() {
+        Some(coming) => problem.also(&coming),
+        None => problem,
+    }
 }
 
 /// The `Server-Timing` header (W3C Server Timing): durations in milliseconds.

@@ -1,13 +1,13 @@
 //! `/livez`, `/readyz` and `/v1/status`: whether the process is there, whether it can answer, and
 //! how far each stream is.
 
-use super::App;
+use super::{App, Live};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::{At, Detail, Read};
 
@@ -16,8 +16,28 @@ use trueup_store::{At, Detail, Read};
 pub struct Health {
     /// Set when the process has begun to end.
     pub stopping: AtomicBool,
-    /// By stream, whether its worker goes on; empty where this process ingests nothing.
-    pub workers: Vec<Arc<AtomicBool>>,
+    workers: RwLock<Arc<Vec<WorkerHealth>>>,
+}
+
+/// How a worker is whose groups are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerHealth {
+    /// Its stream.
+    pub stream: String,
+    /// Why it goes on no more; none while it does.
+    pub trouble: Option<String>,
+}
+
+impl Health {
+    /// The workers; none where this process ingests nothing.
+    pub fn workers(&self) -> Arc<Vec<WorkerHealth>> {
+        Arc::clone(&self.workers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// These are the workers.
+    pub fn tell(&self, workers: Vec<WorkerHealth>) {
+        *self.workers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(workers);
+    }
 }
 
 pub(super) async fn livez() -> &'static str {
@@ -28,6 +48,14 @@ pub(super) async fn livez() -> &'static str {
 struct Part {
     name: String,
     trouble: Option<String>,
+    /// What is worth a word though it is no trouble.
+    remark: Option<String>,
+}
+
+impl Part {
+    fn new(name: impl Into<String>, trouble: Option<String>) -> Part {
+        Part { name: name.into(), trouble, remark: None }
+    }
 }
 
 /// `200` if requests are answered with values; each part's word with `?verbose`.
@@ -44,6 +72,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let part = |part: &Part| {
         json!({
             "part": part.name, "ready": part.trouble.is_none(), "trouble": part.trouble,
+            "remark": part.remark,
         })
     };
     let body = json!({ "ready": ready, "parts": parts.iter().map(part).collect::<Vec<Value>>() });
@@ -52,44 +81,35 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
 
 async fn parts(app: &App) -> Vec<Part> {
     let stopping = app.health.stopping.load(Ordering::SeqCst);
-    let mut parts = vec![Part {
-        name: "process".into(),
-        trouble: stopping.then(|| "it is stopping".to_string()),
-    }];
-    let store = app.serving.store.stats().await;
-    parts.push(Part { name: "store".into(), trouble: store.err().map(|error| error.to_string()) });
-    let workers = app.health.workers.iter().zip(app.catalog().streams()).enumerate();
-    let workers = workers.map(|(number, (running, stream))| Part {
-        name: format!("ingest {}", stream.stream.name),
-        trouble: (!running.load(Ordering::SeqCst))
-            .then(|| app.pusher.progress[number].ended().unwrap_or_else(|| "it has ended".into())),
-    });
-    parts.extend(workers);
-    let now = app.serving.clock.now().0;
-    let fresh = freshness(app).await;
-    parts.extend(fresh.into_iter().zip(app.catalog().streams()).map(|(fresh_us, stream)| {
-        let behind = fresh_us < now.saturating_sub(app.serving.max_staleness_us);
-        Part {
-            name: format!("freshness of {}", stream.stream.name),
-            trouble: behind
-                .then(|| format!("the state last had everything at {}", Timestamp(fresh_us))),
-        }
+    let mut parts = vec![Part::new("process", stopping.then(|| "it is stopping".to_string()))];
+    let store = app.store.stats().await;
+    parts.push(Part::new("store", store.err().map(|error| error.to_string())));
+    let remark = app.told().sentence();
+    parts.push(Part { remark, ..Part::new("definitions", None) });
+    let worker = |it: &WorkerHealth| Part::new(format!("ingest {}", it.stream), it.trouble.clone());
+    parts.extend(app.health.workers().iter().map(worker));
+    let (now, live) = (app.clock.now().0, app.live());
+    let fresh = freshness(app, &live).await;
+    parts.extend(fresh.into_iter().zip(live.catalog().streams()).map(|(fresh_us, stream)| {
+        let behind = fresh_us < now.saturating_sub(app.max_staleness_us);
+        let since = || format!("the state last had everything at {}", Timestamp(fresh_us));
+        Part::new(format!("freshness of {}", stream.stream.name), behind.then(since))
     }));
     parts
 }
 
 /// By stream, as of when the state has everything; 0 where nobody says. A process that applies
 /// nothing of a stream itself asks the store, in one bucket of each group.
-async fn freshness(app: &App) -> Vec<i64> {
-    let mut fresh = Vec::with_capacity(app.catalog().streams().len());
-    for (stream, progress) in app.pusher.progress.iter().enumerate() {
+async fn freshness(app: &App, live: &Live) -> Vec<i64> {
+    let mut fresh = Vec::with_capacity(live.catalog().streams().len());
+    for (stream, progress) in live.pusher.progress.iter().enumerate() {
         if !progress.partitions().is_empty() {
             fresh.push(progress.applied().fresh_us);
             continue;
         }
-        let spaces = app.catalog().spaces(stream);
+        let spaces = live.catalog().spaces(stream);
         let ats: Vec<At<'_>> = spaces.into_iter().map(|space| At { space, key: b"" }).collect();
-        let reads = app.serving.store.read(&ats, Detail::Summary).await;
+        let reads = app.store.read(&ats, Detail::Summary).await;
         let least = |reads: Vec<Read>| reads.iter().map(|read| read.meta.fresh_us).min().flatten();
         // A stream that feeds no group has nothing to be behind with.
         fresh.push(match ats.is_empty() {
@@ -102,13 +122,14 @@ async fn freshness(app: &App) -> Vec<i64> {
 
 /// How far each stream is: what `trueup status` shows.
 pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
-    let streams = app.catalog().streams().iter().zip(&app.pusher.progress).enumerate();
+    let live = app.live();
+    let streams = live.catalog().streams().iter().zip(&live.pusher.progress).enumerate();
     let streams = streams.map(|(number, (part, progress))| {
         let (name, counts, applied) = (&part.stream.name, &progress.counts, progress.applied());
         // What cannot be read shows as null, and in /readyz.
-        let log = app.pusher.log.as_ref();
+        let log = live.pusher.log.as_ref();
         let dead = log.and_then(|log| log.dead_count(name).ok());
-        let end = app.pusher.end(number);
+        let end = live.pusher.end(number);
         json!({
             "stream": name,
             "log_records": end,

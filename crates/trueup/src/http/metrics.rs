@@ -134,11 +134,14 @@ impl Metrics {
     pub(super) fn text(&self, app: &App) -> String {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.ingest.reset();
-        // Partitions come and go.
+        // Partitions come and go, and streams with the definitions.
+        self.applied.reset();
+        self.lag.reset();
+        self.freshness.reset();
         self.partition_lag.reset();
         self.partition_lag_s.reset();
-        let now = app.serving.clock.now().0;
-        let streams = app.catalog().streams().iter().zip(&app.pusher.progress);
+        let (now, live) = (app.clock.now().0, app.live());
+        let streams = live.catalog().streams().iter().zip(&live.pusher.progress);
         for (number, (part, progress)) in streams.enumerate() {
             let stream = part.stream.name.as_str();
             let counts = &progress.counts;
@@ -165,10 +168,10 @@ impl Metrics {
             let gauge = |gauge: &IntGaugeVec, value: u64| {
                 gauge.with_label_values(&[stream]).set(i64::try_from(value).unwrap_or(i64::MAX));
             };
-            if app.pusher.counts_records(number) {
+            if live.pusher.counts_records(number) {
                 gauge(&self.applied, applied.records);
                 // A log that cannot be read shows in /readyz; here it has no lag to tell.
-                if let Some(end) = app.pusher.end(number) {
+                if let Some(end) = live.pusher.end(number) {
                     gauge(&self.lag, end.saturating_sub(applied.records));
                 }
             }

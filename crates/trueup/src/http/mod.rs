@@ -4,6 +4,7 @@
 mod auth;
 mod body;
 mod dead_letters;
+mod definitions;
 mod events;
 mod explain;
 mod features;
@@ -18,13 +19,15 @@ mod views;
 pub use dead_letters::{listed, replayed};
 pub use events::{MAX_EVENTS, MAX_EVENTS_BYTES};
 pub use features::{MAX_FEATURES_BYTES, MAX_ROWS};
-pub use health::Health;
+pub use health::{Health, WorkerHealth};
 pub use metrics::Metrics;
 pub use openapi::document as openapi;
 pub use problem::Problem;
 
 use crate::catalog::Catalog;
+use crate::clock::Clock;
 use crate::ingest::Pusher;
+use crate::release::Told;
 use crate::serve::Serving;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
@@ -34,20 +37,42 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
+use trueup_store::Store;
 
 /// Requests under way at one time, over all connections: what two cores answer in some tens of
 /// milliseconds. More are refused at once, so that none waits in a queue past its deadline.
 const MAX_IN_FLIGHT: usize = 512;
 
-/// What all handlers share.
+/// What follows from the definitions that are served. A request takes it once and works with it to
+/// its end, so that no answer is by two of them.
 #[derive(Debug)]
-pub struct App {
+pub struct Live {
     /// Answers requests.
     pub serving: Serving,
     /// Takes events.
     pub pusher: Pusher,
+}
+
+impl Live {
+    /// The definitions.
+    pub fn catalog(&self) -> &Catalog {
+        &self.serving.catalog
+    }
+}
+
+/// What all handlers share.
+#[derive(Debug)]
+pub struct App {
+    live: RwLock<Arc<Live>>,
+    told: RwLock<Arc<Told>>,
+    /// Where the state is.
+    pub store: Arc<dyn Store>,
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// How far behind the pipeline may be, microseconds, before values are STALE.
+    pub max_staleness_us: i64,
     /// Tells whether the parts work.
     pub health: Health,
     /// Counts and measures.
@@ -67,23 +92,50 @@ impl App {
         token: Option<String>,
     ) -> App {
         let in_flight = Semaphore::new(MAX_IN_FLIGHT);
-        App { serving, pusher, health, metrics, token, in_flight }
+        let served = serving.catalog.definitions().digest().to_string();
+        App {
+            told: RwLock::new(Arc::new(Told { served, ..Told::default() })),
+            store: Arc::clone(&serving.store),
+            clock: serving.clock.clone(),
+            max_staleness_us: serving.max_staleness_us,
+            live: RwLock::new(Arc::new(Live { serving, pusher })),
+            health,
+            metrics,
+            token,
+            in_flight,
+        }
     }
 
-    /// The definitions.
-    pub fn catalog(&self) -> &Catalog {
-        &self.serving.catalog
+    /// What is served now.
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves something else from the next request on.
+    pub fn go_live(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    }
+
+    /// Which definitions are served, and which are on their way.
+    pub fn told(&self) -> Arc<Told> {
+        Arc::clone(&self.told.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says which they are.
+    pub fn tell(&self, told: Told) {
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(told);
     }
 }
 
 /// Every route with its method, as OpenAPI spells paths: the router and its tests read this table.
-pub const ROUTES: [(&str, &str); 11] = [
+pub const ROUTES: [(&str, &str); 12] = [
     ("POST", "/v1/features/{view}"),
     ("POST", "/v1/events/{stream}"),
     ("GET", "/v1/events/{stream}"),
     ("GET", "/v1/dead-letters/{stream}"),
     ("POST", "/v1/dead-letters/{stream}/replay"),
     ("GET", "/v1/views"),
+    ("POST", "/v1/definitions/{change}"),
     ("GET", "/v1/status"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
@@ -136,6 +188,7 @@ fn method_router(path: &str) -> MethodRouter<Arc<App>> {
         "/v1/dead-letters/{stream}" => get(dead_letters::list),
         "/v1/dead-letters/{stream}/replay" => post(dead_letters::again),
         "/v1/views" => get(views::views),
+        "/v1/definitions/{change}" => post(definitions::change),
         "/v1/status" => get(health::status),
         "/livez" => get(health::livez),
         "/readyz" => get(health::readyz),

@@ -29,6 +29,7 @@ pub fn document() -> Value {
             "/v1/dead-letters/{stream}": { "get": dead_letters() },
             "/v1/dead-letters/{stream}/replay": { "post": dead_letters_again() },
             "/v1/views": { "get": plain("The views, their keys, columns and rows", "Views") },
+            "/v1/definitions/{change}": { "post": change() },
             "/v1/status": { "get": plain("How far each stream has been applied", "Streams") },
             "/livez": { "get": text("The process is there; depends on nothing", false) },
             "/readyz": { "get": text("Whether requests are answered with values", true) },
@@ -39,6 +40,23 @@ pub fn document() -> Value {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
             "schemas": schemas(),
         },
+    })
+}
+
+fn change() -> Value {
+    let changed = json_reply("What the change led from and to", "Change");
+    let codes = [
+        ("401", "The token is missing or wrong"),
+        ("404", "No such change"),
+        ("409", "There is nothing to change to, or it does not vouch for as much"),
+        ("503", "Busy, or the store is away"),
+    ];
+    let mut name = path_parameter("change", "What to do to the definitions in service");
+    name["schema"]["enum"] = json!(["rollback", "promote", "forget"]);
+    json!({
+        "summary": "Serve the previous definitions, serve the next ones now, or forget the former",
+        "parameters": [name],
+        "responses": responses(changed, &codes),
     })
 }
 
@@ -190,8 +208,12 @@ fn schemas() -> Value {
     let strings = || of(json!({ "type": "string" }));
     json!({
         "Any": { "type": "object" },
-        "Views": { "type": "object", "required": ["views"], "properties": {
-            "views": { "type": "array", "items": { "type": "object" } } } },
+        "Views": { "type": "object", "required": ["views", "definitions"], "properties": {
+            "views": { "type": "array", "items": { "type": "object" } },
+            "definitions": { "type": "object" } } },
+        "Change": { "type": "object", "required": ["change", "from", "to"], "properties": {
+            "change": { "type": "string" }, "from": { "type": "string" },
+            "to": { "type": ["string", "null"] } } },
         "Streams": { "type": "object", "required": ["streams"], "properties": {
             "streams": { "type": "array", "items": { "type": "object" } } } },
         "Problem": { "type": "object", "required": ["type", "title", "status", "detail"],

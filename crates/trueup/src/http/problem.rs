@@ -50,6 +50,15 @@ impl Problem {
         self
     }
 
+    /// Says more of what to do.
+    pub fn also(mut self, more: &str) -> Problem {
+        self.remedy = match self.remedy.is_empty() {
+            true => more.to_owned(),
+            false => format!("{}; {more}", self.remedy),
+        };
+        self
+    }
+
     /// Says after how many seconds the same request may succeed.
     pub fn retry_after_s(mut self, seconds: u32) -> Problem {
         self.retry_after_s = Some(seconds);

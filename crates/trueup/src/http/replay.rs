@@ -24,12 +24,12 @@ pub(super) async fn replay(
     Name(stream): Name,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    if app.catalog().stream(&stream).is_none() {
-        return Err(unknown("stream", &stream, &app.catalog().stream_names()));
-    }
+    let live = app.live();
+    let number = live.catalog().streams().iter().position(|part| part.stream.name == stream);
+    let number =
+        number.ok_or_else(|| unknown("stream", &stream, &live.catalog().stream_names()))?;
     let from = from(uri.query().unwrap_or_default())?;
-    let number = app.catalog().streams().iter().position(|part| part.stream.name == stream);
-    let Some(Sink::Log(log)) = number.map(|number| &app.pusher.sinks[number]) else {
+    let Sink::Log(log) = &*live.pusher.sinks[number] else {
         return Err(Problem::bad_request(format!("stream {stream} has no log in this process"))
             .at("path")
             .remedy("read it where the stream's source is, or at the process that has the log"));

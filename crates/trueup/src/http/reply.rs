@@ -5,7 +5,7 @@
 //!   "as_of", "event_time"? (the server's clock), "explain"?}], "timing_us": {"parse", "store", …}}
 //! ```
 
-use super::App;
+use crate::catalog::Catalog;
 use crate::json;
 use crate::serve::{Answered, Request, RowAnswer, Status};
 use std::io::Write;
@@ -15,7 +15,7 @@ use trueup_sql::decode::print::Timestamp;
 
 /// What a reply is written from.
 pub(super) struct Reply<'a> {
-    pub(super) app: &'a App,
+    pub(super) catalog: &'a Catalog,
     pub(super) view: &'a View,
     pub(super) asked: &'a Request,
     pub(super) answered: &'a Answered,

@@ -1,6 +1,6 @@
 //! `GET /v1/views`: what can be asked for.
 
-use super::App;
+use super::{App, Live};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -9,13 +9,17 @@ use std::sync::Arc;
 use trueup_sql::{View, sql_type};
 
 pub(super) async fn views(State(app): State<Arc<App>>) -> Response {
-    let views = app.catalog().definitions().views.iter().map(|view| about(&app, view));
-    let body = json!({ "views": views.collect::<Vec<Value>>() });
+    let live = app.live();
+    let views = live.catalog().definitions().views.iter().map(|view| about(&live, view));
+    let body = json!({
+        "views": views.collect::<Vec<Value>>(),
+        "definitions": app.told().json(),
+    });
     ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-fn about(app: &App, view: &View) -> Value {
-    let stream = &app.catalog().streams()[view.stream].stream;
+fn about(live: &Live, view: &View) -> Value {
+    let stream = &live.catalog().streams()[view.stream].stream;
     let mut keys: Vec<&str> = Vec::new();
     for &column in view.lookups.iter().flat_map(|lookup| &lookup.keys) {
         let name = stream.columns[column].name.as_str();

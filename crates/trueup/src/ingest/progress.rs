@@ -1,7 +1,7 @@
 //! How far a stream has been applied, and what was met on the way: for waiting callers, freshness
 //! and metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -59,12 +59,10 @@ impl Counts {
     }
 }
 
-/// One stream's progress, shared between its worker and those who ask.
+/// One stream's progress, shared between its workers and those who ask.
 #[derive(Debug)]
 pub struct Progress {
-    applied: watch::Sender<BTreeMap<u32, Applied>>,
-    /// What ended the worker.
-    ended: OnceLock<String>,
+    lanes: watch::Sender<Lanes>,
     /// What was met.
     pub counts: Counts,
     /// Rows of a history below this offset are counted: they come again after a rewind.
@@ -72,11 +70,37 @@ pub struct Progress {
     history_end: OnceLock<u64>,
 }
 
+/// How far each of a stream's workers in this process is: one, or one for each set of definitions
+/// that has groups of its own.
+#[derive(Debug, Default)]
+struct Lanes {
+    applied: BTreeMap<u64, BTreeMap<u32, Applied>>,
+    /// Those whose groups are served; all, unless somebody said.
+    counted: Option<BTreeSet<u64>>,
+    /// What ended those that go on no more.
+    ended: BTreeMap<u64, String>,
+}
+
+impl Lanes {
+    /// By partition, how far the slowest worker is whose groups are served.
+    fn slowest(&self) -> BTreeMap<u32, Applied> {
+        let mut slowest: BTreeMap<u32, Applied> = BTreeMap::new();
+        let counts = |lane: &u64| self.counted.as_ref().is_none_or(|served| served.contains(lane));
+        let counted = self.applied.iter().filter(|(lane, _)| counts(lane));
+        for (&partition, &applied) in counted.flat_map(|(_, partitions)| partitions) {
+            let known = slowest.entry(partition).or_insert(applied);
+            known.records = known.records.min(applied.records);
+            known.end = known.end.max(applied.end);
+            known.fresh_us = known.fresh_us.min(applied.fresh_us);
+        }
+        slowest
+    }
+}
+
 impl Default for Progress {
     fn default() -> Progress {
         Progress {
-            applied: watch::Sender::new(BTreeMap::new()),
-            ended: OnceLock::new(),
+            lanes: watch::Sender::new(Lanes::default()),
             counts: Counts::default(),
             counted: AtomicU64::new(0),
             history_end: OnceLock::new(),
@@ -88,7 +112,7 @@ impl Progress {
     /// How far the partitions that are read here have been applied, taken together: their records,
     /// and the freshness of the slowest; nothing, and 0, before the first.
     pub fn applied(&self) -> Applied {
-        let partitions = self.applied.borrow();
+        let partitions = self.partitions();
         Applied {
             records: sum(&partitions, |applied| applied.records),
             end: sum(&partitions, |applied| applied.end),
@@ -109,34 +133,54 @@ impl Progress {
 
     /// The partitions that are read here, each with how far it is.
     pub fn partitions(&self) -> BTreeMap<u32, Applied> {
-        self.applied.borrow().clone()
+        self.lanes.borrow().slowest()
     }
 
-    /// These are the partitions that are read here, and how far they are.
-    pub(super) fn advance(&self, partitions: BTreeMap<u32, Applied>) {
-        self.applied.send_replace(partitions);
+    /// The same of one worker alone.
+    pub fn lane(&self, lane: u64) -> BTreeMap<u32, Applied> {
+        self.lanes.borrow().applied.get(&lane).cloned().unwrap_or_default()
     }
 
-    /// Why the worker goes on no more, with the remedy; none while it does.
-    pub fn ended(&self) -> Option<String> {
-        self.ended.get().cloned()
+    /// Only the groups of these workers are served, and of others than `there` nothing is left.
+    pub fn serve(&self, served: &BTreeSet<u64>, there: &BTreeSet<u64>) {
+        self.lanes.send_modify(|lanes| {
+            lanes.applied.retain(|lane, _| there.contains(lane));
+            lanes.ended.retain(|lane, _| there.contains(lane));
+            lanes.counted = Some(served.clone());
+        });
     }
 
-    /// The worker has ended.
-    pub(super) fn end(&self, reason: String) {
-        // It ends once.
-        let _ = self.ended.set(reason);
+    /// These are the partitions that a worker reads, and how far they are.
+    pub(super) fn advance(&self, lane: u64, partitions: BTreeMap<u32, Applied>) {
+        self.lanes.send_modify(|lanes| {
+            lanes.applied.insert(lane, partitions);
+            // One that was ended and goes on was started again.
+            lanes.ended.remove(&lane);
+        });
+    }
+
+    /// Why a worker goes on no more, with the remedy; none while it does.
+    pub fn ended(&self, lane: u64) -> Option<String> {
+        self.lanes.borrow().ended.get(&lane).cloned()
+    }
+
+    /// A worker has ended.
+    pub(super) fn end(&self, lane: u64, reason: String) {
+        self.lanes.send_modify(|lanes| {
+            lanes.ended.insert(lane, reason);
+        });
     }
 
     /// Returns when of each of these partitions so many records are applied; bound it with a
     /// timeout.
     pub async fn wait_for(&self, places: &[(u32, u64)]) {
-        let there = |applied: &BTreeMap<u32, Applied>| {
+        let there = |lanes: &Lanes| {
+            let applied = lanes.slowest();
             places.iter().all(|(partition, records)| {
                 applied.get(partition).map_or(0, |applied| applied.records) >= *records
             })
         };
-        let mut watching = self.applied.subscribe();
+        let mut watching = self.lanes.subscribe();
         // The sender lives in self, so waiting ends only with the condition.
         let _ = watching.wait_for(there).await;
     }
@@ -147,26 +191,26 @@ fn sum(partitions: &BTreeMap<u32, Applied>, of: impl Fn(&Applied) -> u64) -> u64
     partitions.values().map(of).fold(0, u64::saturating_add)
 }
 
-/// A bell between those who write a stream's log and its worker. Rung while nobody waits, it is
-/// heard by the next wait.
+/// A bell between those who write a stream's log and its workers. Rung while nobody waits, it is
+/// heard by the next wait of each.
 #[derive(Debug, Default)]
 pub struct Bell {
-    rung: Mutex<bool>,
+    rings: Mutex<u64>,
     ringing: Condvar,
 }
 
 impl Bell {
     /// Rings.
     pub fn ring(&self) {
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.ringing.notify_one();
+        *self.rings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.ringing.notify_all();
     }
 
-    /// Returns when it has been rung since the last wait, or after `bound`.
-    pub(super) fn wait(&self, bound: Duration) {
-        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.ringing.wait_timeout_while(rung, bound, |rung| !*rung);
-        let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *rung = false;
+    /// Returns when it was rung more often than `heard`, or after `bound`.
+    pub(super) fn wait(&self, heard: &mut u64, bound: Duration) {
+        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ringing.wait_timeout_while(rings, bound, |rings| *rings == *heard);
+        let (rings, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *heard = *rings;
     }
 }

@@ -126,7 +126,7 @@ pub struct Pusher {
     /// Where dead letters go besides.
     pub letterbox: Option<Arc<Letterbox>>,
     /// By stream: its log.
-    pub sinks: Vec<Sink>,
+    pub sinks: Vec<Arc<Sink>>,
     /// Wall-clock time.
     pub clock: Clock,
     /// By stream: its progress and counters.
@@ -157,7 +157,7 @@ impl Pusher {
     pub fn local(catalog: Arc<Catalog>, log: Log, clock: Clock) -> Pusher {
         let (streams, log) = (catalog.streams().len(), Arc::new(log));
         Pusher {
-            sinks: (0..streams).map(|_| Sink::Log(Arc::clone(&log))).collect(),
+            sinks: (0..streams).map(|_| Arc::new(Sink::Log(Arc::clone(&log)))).collect(),
             progress: (0..streams).map(|_| Arc::default()).collect(),
             wakes: (0..streams).map(|_| Arc::default()).collect(),
             log: Some(log),
@@ -170,12 +170,12 @@ impl Pusher {
     /// Whether offsets of a stream's log count its records. Those of Redis are made of times: how
     /// many records lie between two of them is not known without counting.
     pub fn counts_records(&self, stream: usize) -> bool {
-        !matches!(self.sinks[stream], Sink::RedisStream(_))
+        !matches!(*self.sinks[stream], Sink::RedisStream(_))
     }
 
     /// How many records a stream's log has, as far as this process knows.
     pub fn end(&self, stream: usize) -> Option<u64> {
-        match &self.sinks[stream] {
+        match &*self.sinks[stream] {
             Sink::Log(log) => {
                 let name = &self.catalog.streams()[stream].stream.name;
                 log.info(name).ok().flatten().map(|info| info.end)
@@ -233,7 +233,7 @@ impl Pusher {
             }
             _ => None,
         };
-        let places = match &self.sinks[stream] {
+        let places = match &*self.sinks[stream] {
             _ if accepted == 0 => Vec::new(),
             Sink::Log(log) => {
                 let mut lot = Lot::default();

@@ -10,7 +10,7 @@
 //!                                which the process ended 3 times is a dead letter, not decoded
 //! ```
 //!
-//! What is written down stands in the data directory, a file a stream:
+//! What is written down stands in the data directory, a file for each worker of each stream:
 //!
 //! ```text
 //! trueup-in-hand-1 SOURCE
@@ -80,14 +80,15 @@ struct Memory {
 }
 
 impl Quarantine {
-    /// What the last process wrote down in a directory. Without one, or without the right to write
-    /// there, panics are caught, and what ends the process is forgotten with it.
-    pub(super) fn open(dir: Option<&Path>, stream: &str) -> Quarantine {
+    /// What the worker of this lane wrote down in a directory when it last ran. Without one, or
+    /// without the right to write there, panics are caught, and what ends the process is forgotten
+    /// with it.
+    pub(super) fn open(dir: Option<&Path>, stream: &str, lane: u64) -> Quarantine {
         let stream = stream.to_owned();
         let (memory, text) = (Memory::default(), String::new());
         let mut quarantine = Quarantine { stream, file: None, memory, text };
         let Some(dir) = dir else { return quarantine };
-        match open(&path(dir, &quarantine.stream)) {
+        match open(&path(dir, &quarantine.stream, lane)) {
             Ok((file, text)) => {
                 quarantine.memory = Memory::parse(&text).unwrap_or_default();
                 quarantine.file = Some(file);
@@ -188,9 +189,9 @@ impl Quarantine {
     }
 }
 
-/// Where a stream's file is; names of streams may hold anything but a slash, and be long.
-fn path(dir: &Path, stream: &str) -> PathBuf {
-    dir.join(format!("in-hand-{:016x}", xxh3_64(stream.as_bytes())))
+/// Where a worker's file is; names of streams may hold anything but a slash, and be long.
+fn path(dir: &Path, stream: &str, lane: u64) -> PathBuf {
+    dir.join(format!("in-hand-{:016x}-{lane}", xxh3_64(stream.as_bytes())))
 }
 
 fn open(path: &Path) -> io::Result<(File, String)> {
@@ -338,13 +339,13 @@ mod tests {
 
     /// A process that ends when it works this offset out: what it tried, and what it buried.
     fn run(dir: &Path, offsets: std::ops::Range<u64>, fatal: u64) -> (Vec<usize>, Vec<u64>, bool) {
-        let mut quarantine = Quarantine::open(Some(dir), "s");
+        let mut quarantine = Quarantine::open(Some(dir), "s", 1);
         let tried = RefCell::new(Vec::new());
         let apply = |records: &[SourceRecord]| {
             tried.borrow_mut().push(records.len());
             if records.iter().any(|record| record.offset == fatal) {
                 // The file is as the end of the process would leave it.
-                std::fs::copy(path(dir, "s"), dir.join("left")).unwrap();
+                std::fs::copy(path(dir, "s", 1), dir.join("left")).unwrap();
             }
             Ok(Applying::default())
         };
@@ -352,7 +353,7 @@ mod tests {
         drop(quarantine);
         let died = dir.join("left").exists();
         if died {
-            std::fs::rename(dir.join("left"), path(dir, "s")).unwrap();
+            std::fs::rename(dir.join("left"), path(dir, "s", 1)).unwrap();
         }
         let buried = worked.letters.iter().filter_map(|letter| Some(letter.position?.1)).collect();
         (tried.into_inner(), buried, died)
@@ -390,7 +391,7 @@ mod tests {
         for _ in 0..4 {
             run(dir.path(), 2..3, 2);
         }
-        let mut quarantine = Quarantine::open(Some(dir.path()), "s");
+        let mut quarantine = Quarantine::open(Some(dir.path()), "s", 1);
         let apply = |_: &[SourceRecord]| Ok(Applying::default());
         let worked = quarantine.work(8, &records(2..3), &Counts::default(), apply).unwrap();
         assert!(worked.letters.is_empty());
@@ -417,7 +418,7 @@ mod tests {
     fn writing_down_costs_microseconds() {
         const BATCHES: u32 = 10_000;
         let dir = tempfile::tempdir().unwrap();
-        let mut quarantine = Quarantine::open(Some(dir.path()), "s");
+        let mut quarantine = Quarantine::open(Some(dir.path()), "s", 1);
         let batch = records(1_000_000..1_000_001);
         let began = std::time::Instant::now();
         for _ in 0..BATCHES {

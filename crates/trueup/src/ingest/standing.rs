@@ -95,6 +95,14 @@ fn gap(meta: &Meta, source: u32, roster: &[PartitionInfo]) -> Option<String> {
     None
 }
 
+/// Groups with checkpoints of which nobody said since when they are complete: what a worker wrote
+/// that did not know of their dropping. How such a state began is not known.
+pub(super) fn orphans(part: &StreamPart, look: &Look) -> Vec<usize> {
+    let groups = part.groups.iter().zip(&look.metas);
+    let is_orphan = |meta: &Meta| meta.complete_since_us.is_none() && !meta.checkpoints.is_empty();
+    groups.filter(|(_, meta)| is_orphan(meta)).map(|(&group, _)| group).collect()
+}
+
 impl Standing {
     /// Where to begin, for metas without a gap; `since_us` is since when a state is complete that
     /// begins with the log's first records.

@@ -14,18 +14,18 @@
 use super::apply::{Applying, Arrived, apply};
 use super::backfill::{self, History, Plan};
 use super::compact::compact;
+use super::error::IngestError;
 use super::feed::{Came, Feed};
 use super::flood::{Flood, Flooded};
 use super::letterbox::Letterbox;
 use super::prepare::Prepared;
 use super::progress::{Applied, Bell, Counts, Progress};
 use super::quarantine::{self, Quarantine};
-use super::source::{Bounds, PartitionInfo, Source, SourceError, SourceRecord};
+use super::source::{Bounds, PartitionInfo, Source, SourceRecord};
 use super::standing::{self, NewBeginning, Standing};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,10 +34,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
-use trueup_sql::decode::DecodeError;
-use trueup_store::{
-    Batch, DeadLetter, Durability, Log, Marker, NEVER_US, Space, Store, StoreError,
-};
+use trueup_store::{Batch, DeadLetter, Durability, Log, Marker, NEVER_US, Space, Store};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
 /// some milliseconds only.
@@ -63,126 +60,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// up fills no log.
 const MAX_REPORTED: usize = 100;
 
-/// Why a worker cannot go on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum IngestError {
-    /// The store or the dead letters failed.
-    Store(StoreError),
-    /// The log failed.
-    Source(SourceError),
-    /// The log does not hold what comes after a checkpoint.
-    Gap {
-        /// The stream.
-        stream: String,
-        /// The group whose checkpoint it is.
-        group: String,
-        /// What is missing.
-        why: String,
-    },
-    /// So many records cannot be used that something else must be wrong.
-    Flood {
-        /// The stream.
-        stream: String,
-        /// Bad records among the last ones.
-        bad: usize,
-        /// How many those are.
-        of: usize,
-        /// The one at which it was too much, with what is wrong with it.
-        last: String,
-    },
-    /// A group is being built from a history, or was left so.
-    UnderWay {
-        /// The stream.
-        stream: String,
-        /// The group.
-        group: String,
-    },
-    /// A group that is being built from a history is written to by somebody else.
-    TakenOver {
-        /// The stream.
-        stream: String,
-    },
-    /// The log's records could not be made a batch.
-    Decode(DecodeError),
-    /// The worker's thread could not be started.
-    Thread(std::io::Error),
-    /// The worker panicked, and not over one record, which would be a dead letter.
-    Panicked(String),
-}
-
-impl IngestError {
-    /// Whether trying again, from the checkpoints, may mend it.
-    fn mends_itself(&self) -> bool {
-        match self {
-            IngestError::Store(StoreError::Rewound { .. }) => true,
-            IngestError::Store(error) => error.advice().retry,
-            IngestError::Source(error) => error.retry,
-            _ => false,
-        }
-    }
-}
-
-impl From<StoreError> for IngestError {
-    fn from(error: StoreError) -> IngestError {
-        IngestError::Store(error)
-    }
-}
-
-impl From<SourceError> for IngestError {
-    fn from(error: SourceError) -> IngestError {
-        IngestError::Source(error)
-    }
-}
-
-impl From<DecodeError> for IngestError {
-    fn from(error: DecodeError) -> IngestError {
-        IngestError::Decode(error)
-    }
-}
-
-impl fmt::Display for IngestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            IngestError::Store(error) => error.fmt(f),
-            IngestError::Source(error) => error.fmt(f),
-            IngestError::Gap { stream, group, why } => write!(
-                f,
-                "events of stream {stream} are missing for group {group}: {why}; put the log back, \
-                 or start once with --new-beginning, which drops that state and begins with what \
-                 the log has"
-            ),
-            IngestError::Flood { stream, bad, of, last } => write!(
-                f,
-                "{bad} of the last {of} records of stream {stream} cannot be used, and it is \
-                 stopped before the rest of them are passed over; {last}. Mend the producer or the \
-                 definitions and start again, or start with --accept-bad, which files them as dead \
-                 letters and goes on"
-            ),
-            IngestError::UnderWay { stream, group } => write!(
-                f,
-                "group {group} of stream {stream} is being built from history, or was left so \
-                 half way; let `trueup backfill` come to its end, give the same command again if \
-                 it was broken off, or drop what it built with `trueup backfill --abandon`"
-            ),
-            IngestError::TakenOver { stream } => write!(
-                f,
-                "the groups of stream {stream} are no longer this backfill's: a worker or another \
-                 backfill has taken them; stop it, and begin with --again"
-            ),
-            IngestError::Decode(error) => error.fmt(f),
-            IngestError::Thread(error) => write!(f, "a thread could not be started: {error}"),
-            IngestError::Panicked(said) => write!(
-                f,
-                "the worker panicked: {said}; start it again, which is safe, and report it if it \
-                 does so again"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for IngestError {}
-
 /// What a worker works with.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
@@ -202,6 +79,8 @@ pub struct WorkerOptions {
     pub clock: Clock,
     /// Told how far it is.
     pub progress: Arc<Progress>,
+    /// Which of the stream's workers in this process it is.
+    pub lane: u64,
     /// Ends the wait of a source that listens to it, so that stopping need not wait.
     pub wake: Arc<Bell>,
     /// What to do about a gap.
@@ -253,7 +132,7 @@ impl Worker {
         let policy = options.policy;
         let stream = &options.catalog.streams()[options.stream].stream.name;
         let mut work = Work {
-            quarantine: Quarantine::open(options.data.as_deref(), stream),
+            quarantine: Quarantine::open(options.data.as_deref(), stream, options.lane),
             spaces: options.catalog.spaces(options.stream),
             owned: Vec::new(),
             flood: Flood::new(options.max_bad_percent),
@@ -373,7 +252,13 @@ impl Work {
             tracing::warn!(group = name, why, "a new beginning: the group's state is dropped");
             self.runtime.block_on(store.drop_space(catalog.space(*group)))?;
         }
-        if !gaps.is_empty() {
+        let orphans = standing::orphans(part, &look);
+        for &group in &orphans {
+            let name = &catalog.group(group).name;
+            tracing::warn!(group = name, "nobody vouches for the group's state: it is dropped");
+            self.runtime.block_on(store.drop_space(catalog.space(group)))?;
+        }
+        if !gaps.is_empty() || !orphans.is_empty() {
             look = self.runtime.block_on(store.look(&self.spaces))?;
         }
         // Asked of the log only where there is a marker to set: not on every way back.
@@ -432,7 +317,7 @@ impl Work {
     fn end(&self, error: IngestError) -> Result<(), IngestError> {
         let stream = &self.part().stream.name;
         tracing::error!(stream, %error, "ingest of this stream has ended");
-        self.options.progress.end(error.to_string());
+        self.options.progress.end(self.options.lane, error.to_string());
         Err(error)
     }
 
@@ -642,7 +527,7 @@ impl Work {
             let (records, end) = (place.next, place.end.max(place.next));
             (partition, Applied { records, end, fresh_us: place.fresh_us.max(0) })
         });
-        progress.advance(owned.collect());
+        progress.advance(self.options.lane, owned.collect());
         let keys = appends.iter().enumerate().map(|(n, append)| (prepared.group_of(n), append.at));
         self.runtime.block_on(compact(catalog, &**store, &progress.counts, keys, &grown))?;
         self.dirty = true;

@@ -79,7 +79,7 @@ async fn over_http(case: &Case, found: &mut Findings) {
         now.store(case.events[index].log_us, Ordering::SeqCst);
         dead.extend(push(case, &client, index).await);
     }
-    dead.extend(refused(case, app.pusher.log.as_ref().unwrap()));
+    dead.extend(refused(case, app.live().pusher.log.as_ref().unwrap()));
     found.dead("", &case.dead, &dead);
     for (number, asked) in case.requests.iter().enumerate() {
         let rows = ask(&client, &asked.view, &body(&[asked])).await;

@@ -50,6 +50,7 @@ impl<'a> Pipeline<'a> {
                 store: Arc::clone(&store),
                 clock: pusher.clock.clone(),
                 progress: Arc::clone(&pusher.progress[stream]),
+                lane: 1,
                 wake: Arc::clone(&pusher.wakes[stream]),
                 policy: NewBeginning::Refuse,
                 data: None,

@@ -273,6 +273,53 @@ async fn a_worker_refuses_a_state_that_is_half_built_or_half_dropped() {
     assert_taken_over(folder.path(), 0, 300).await;
 }
 
+/// What the server says of definitions.
+async fn definitions(server: &Server) -> Value {
+    let reply = server.client.request(hyper::Method::GET, "/v1/views", None, Default::default());
+    let views: Value = serde_json::from_slice(&reply.await.unwrap().body).unwrap();
+    views["definitions"].clone()
+}
+
+/// A worker that took what is half built for what is left of an older state would drop hours of
+/// reading, and one that went on with it would vouch for half a history.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_definitions_wait_for_the_backfill_of_their_groups_and_drop_nothing_of_it() {
+    let folder = project("embedded:data");
+    let server = Server::start(folder.path());
+    assert!(push(&server.client, 0..500, true).await);
+    server.stop();
+    // Every group is another one.
+    let changed = include_str!("pay.sql").replace("FROM payments", "FROM payments WHERE id >= 0");
+    std::fs::write(folder.path().join("pay.sql"), changed).unwrap();
+    write_history(folder.path(), 0..500);
+    let begin = ["backfill", "--history", "history", "--up-to", "end"];
+    let cue = ("TRUEUP_CRASH", "backfill-ending:0");
+    let died = trueup(folder.path(), &begin).env(cue.0, cue.1).output().unwrap();
+    assert_eq!(died.status.signal(), Some(SIGABRT), "{}", said(&died));
+
+    let server = Server::start(folder.path());
+    let until = Instant::now() + VOUCHED_WITHIN;
+    let waits = |told: &Value| told["candidate"]["stuck"].to_string().contains("trueup backfill");
+    while !waits(&definitions(&server).await) {
+        assert!(Instant::now() < until, "{}", definitions(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(push(&server.client, 500..600, true).await);
+    assert!(counts_are_right(&server.client, 600).await, "what is in service goes on");
+    server.stop();
+
+    let output = backfill(folder.path(), &["--up-to", "end"]);
+    assert_done(&output);
+    assert!(said(&output).contains("goes on at"), "{}", said(&output));
+    let server = Server::start(folder.path());
+    while definitions(&server).await["candidate"] != Value::Null {
+        assert!(Instant::now() < until, "{}", definitions(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(counts_are_right(&server.client, 600).await, "the log took over where it was said to");
+    server.stop();
+}
+
 #[test]
 fn what_does_not_fit_a_broken_off_backfill_is_refused_with_the_remedy() {
     let folder = project("embedded:data");

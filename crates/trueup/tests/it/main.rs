@@ -7,6 +7,7 @@ mod bad_input;
 mod bounds;
 #[cfg(feature = "kafka")]
 mod broker;
+mod changing;
 #[cfg(feature = "kafka")]
 mod chaos;
 mod child;
@@ -26,6 +27,7 @@ mod pipeline;
 #[cfg(all(feature = "kafka", feature = "nats"))]
 mod pipeline_nats;
 mod poison;
+mod release;
 mod repeats;
 mod serving;
 mod source;

@@ -26,7 +26,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use trueup::catalog::Catalog;
 use trueup::clock::Clock;
-use trueup::http::App;
+use trueup::http::Live;
 use trueup::ingest::{NewBeginning, PushError, Pushed};
 use trueup::json;
 use trueup::node::{Node, NodeOptions};
@@ -176,17 +176,18 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
     });
     let node = node.unwrap();
     // Until the worker has spoken for the first time, nobody vouches for anything.
-    while node.app().pusher.progress[0].applied().fresh_us < first {
+    let live = node.app().live();
+    while live.pusher.progress[0].applied().fresh_us < first {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let views = catalog.definitions().views.len();
     let mut parity = Parity { served: vec![Vec::with_capacity(asked.len()); views] };
-    let mut pushes = Pushes { app: node.app(), now: &now, history, next: 0 };
+    let mut pushes = Pushes { live: &live, now: &now, history, next: 0 };
     for rows in together(history, asked) {
         pushes.up_to(rows[0]).await;
-        let before = answers(node.app(), history, &rows).await;
+        let before = answers(&live, history, &rows).await;
         pushes.up_to(rows[rows.len() - 1] + 1).await;
-        let after = answers(node.app(), history, &rows).await;
+        let after = answers(&live, history, &rows).await;
         for (view, rows) in before.into_iter().zip(after).enumerate() {
             let pairs = rows.0.into_iter().zip(rows.1);
             parity.served[view].extend(pairs.map(|(before, after)| [before, after]));
@@ -199,7 +200,7 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
 
 /// The pushes of a history's events, one call an event, in order.
 struct Pushes<'a> {
-    app: &'a App,
+    live: &'a Live,
     now: &'a AtomicI64,
     history: &'a RecordBatch,
     next: usize,
@@ -218,7 +219,7 @@ impl Pushes<'_> {
             for (row, body) in some.zip(&bodies) {
                 // The log takes a call's event when the call is first polled, so the order is ours.
                 self.now.store(known.value(row), Ordering::SeqCst);
-                let mut call = Box::pin(self.app.pusher.push(0, body));
+                let mut call = Box::pin(self.live.pusher.push(0, body));
                 let early = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
                 calls.push((call, early));
             }
@@ -228,7 +229,7 @@ impl Pushes<'_> {
                 assert_eq!((pushed.accepted, pushed.rejected.len()), (1, 0));
                 places = pushed.places;
             }
-            let applied = self.app.pusher.progress[0].wait_for(&places);
+            let applied = self.live.pusher.progress[0].wait_for(&places);
             tokio::time::timeout(DEADLINE, applied).await.expect("the worker applies its log");
         }
     }
@@ -252,15 +253,16 @@ fn body(history: &RecordBatch, row: usize) -> Vec<u8> {
 }
 
 /// For every view, its columns for some rows, in request mode.
-async fn answers(app: &App, history: &RecordBatch, rows: &[usize]) -> Vec<Vec<Vec<Cell>>> {
-    let part = &app.catalog().streams()[0];
+async fn answers(live: &Live, history: &RecordBatch, rows: &[usize]) -> Vec<Vec<Vec<Cell>>> {
+    let part = &live.catalog().streams()[0];
     let bodies: Vec<Vec<u8>> = rows.iter().map(|&row| body(history, row)).collect();
     let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
     let request = Request::rows(part, &bodies, Micros(0)).unwrap();
     let mut all = Vec::new();
-    for view in &app.catalog().definitions().views {
+    for view in &live.catalog().definitions().views {
         let outputs = (0..view.outputs.len()).collect();
-        let answered = app.serving.answer(view, outputs, &request, Instant::now() + DEADLINE).await;
+        let answered =
+            live.serving.answer(view, outputs, &request, Instant::now() + DEADLINE).await;
         let cells = |row: usize| {
             let columns = answered.columns.iter().zip(&answered.rows[row].statuses);
             columns.map(|((_, values), (status, _))| (text(values, row), *status)).collect()

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use trueup::client::{Client, ClientOptions};
@@ -110,8 +109,7 @@ async fn serve_on(log: Log) -> Client {
         max_staleness_us: i64::MAX,
     };
     let pusher = Pusher::local(catalog, log, Clock::system());
-    let health = Health { stopping: AtomicBool::new(false), workers: Vec::new() };
-    let app = Arc::new(App::new(serving, pusher, health, Metrics::new().unwrap(), None));
+    let app = Arc::new(App::new(serving, pusher, Health::default(), Metrics::new().unwrap(), None));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(listener, router(app)).await });

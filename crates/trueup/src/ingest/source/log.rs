@@ -15,6 +15,8 @@ pub struct LogSource {
     log: Arc<Log>,
     stream: String,
     wake: Arc<Bell>,
+    /// Rings of the bell that were heard.
+    heard: u64,
     number: u32,
     /// Whether [`Polled::Owned`] has been said.
     told: bool,
@@ -29,7 +31,8 @@ impl LogSource {
     /// What the log says.
     pub fn open(log: Arc<Log>, stream: &str, wake: Arc<Bell>) -> Result<LogSource, SourceError> {
         let stream = stream.to_owned();
-        let mut source = LogSource { log, stream, wake, number: 0, told: false, next: None };
+        let mut source =
+            LogSource { log, stream, wake, heard: 0, number: 0, told: false, next: None };
         if source.known()?.is_none() {
             let made = source.log.append(&source.stream, Lot::default());
             made.map_err(|error| source.failed(&error))?;
@@ -99,12 +102,12 @@ impl Source for LogSource {
             return Ok(Polled::Owned(vec![PARTITION]));
         }
         let Some(next) = self.next else {
-            self.wake.wait(bounds.wait);
+            self.wake.wait(&mut self.heard, bounds.wait);
             return Ok(Polled::Records(Vec::new()));
         };
         let mut records = self.read(next, bounds)?;
         if records.is_empty() {
-            self.wake.wait(bounds.wait);
+            self.wake.wait(&mut self.heard, bounds.wait);
             records = self.read(next, bounds)?;
         }
         self.next = Some(records.last().map_or(next, |record| record.offset + 1));

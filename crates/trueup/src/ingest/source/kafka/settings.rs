@@ -75,6 +75,15 @@ impl KafkaSettings {
         Ok(KafkaSettings { brokers, topic, group, properties })
     }
 
+    /// For readers beside those of the group, who share the topic out among themselves.
+    #[must_use]
+    pub fn in_lane(mut self, lane: Option<&str>) -> KafkaSettings {
+        if let Some(lane) = lane {
+            self.group = format!("{}.{lane}", self.group);
+        }
+        self
+    }
+
     /// The topic's name.
     pub fn topic(&self) -> &str {
         &self.topic

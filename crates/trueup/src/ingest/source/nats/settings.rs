@@ -90,6 +90,15 @@ impl NatsSettings {
         self
     }
 
+    /// For readers beside those of the group, who share the subjects out among themselves.
+    #[must_use]
+    pub fn in_lane(mut self, lane: Option<&str>) -> NatsSettings {
+        if let Some(lane) = lane {
+            self.group = format!("{}.{lane}", self.group);
+        }
+        self
+    }
+
     fn take(&mut self, query: &str) -> Result<(), String> {
         let mut seen = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -224,6 +233,8 @@ mod tests {
         assert_eq!(settings.to_string(), url);
         assert_eq!(settings.readers_key(), "readers/PAY/pay.v1/b");
         assert_eq!(settings.options().unwrap().1.len(), 2);
+        let lane = settings.in_lane(Some("1f0c2d3e"));
+        assert_eq!(lane.readers_key(), "readers/PAY/pay.v1/b.1f0c2d3e");
     }
 
     #[test]

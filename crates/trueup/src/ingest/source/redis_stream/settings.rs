@@ -77,6 +77,15 @@ impl RedisStreamSettings {
         self
     }
 
+    /// For readers beside those of the group, who share the streams out among themselves.
+    #[must_use]
+    pub fn in_lane(mut self, lane: Option<&str>) -> RedisStreamSettings {
+        if let Some(lane) = lane {
+            self.group = format!("{}.{lane}", self.group);
+        }
+        self
+    }
+
     fn take(&mut self, query: &str) -> Result<(), String> {
         let mut seen = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {

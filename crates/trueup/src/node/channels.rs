@@ -1,0 +1,98 @@
+//! What belongs to a stream by its name, whichever definitions declare it: where its events go to
+//! and come from, and how far they have been applied.
+
+use super::{sink, source};
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::http::Live;
+use crate::ingest::source::Source;
+use crate::ingest::{Bell, IngestError, Letterbox, Progress, Pusher, Sink};
+use crate::place::SourcePlace;
+use crate::serve::Serving;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use trueup_store::{Log, Store};
+
+/// A stream's log and what is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct Channel {
+    pub(super) sink: Arc<Sink>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) wake: Arc<Bell>,
+}
+
+/// The streams of all definitions that this process has met.
+#[derive(Debug)]
+pub(super) struct Channels {
+    pub(super) log: Option<Arc<Log>>,
+    /// Where dead letters go besides.
+    pub(super) letterbox: Option<Arc<Letterbox>>,
+    sources: BTreeMap<String, SourcePlace>,
+    met: BTreeMap<String, Channel>,
+}
+
+impl Channels {
+    /// `sources` says where streams come from that have not the local log.
+    pub(super) fn new(
+        log: Option<Arc<Log>>,
+        letterbox: Option<Arc<Letterbox>>,
+        sources: BTreeMap<String, SourcePlace>,
+    ) -> Channels {
+        Channels { log, letterbox, sources, met: BTreeMap::new() }
+    }
+
+    /// The channel of a stream, which is opened if it is new.
+    pub(super) fn of(&mut self, stream: &str) -> Result<Channel, IngestError> {
+        if let Some(channel) = self.met.get(stream) {
+            return Ok(channel.clone());
+        }
+        let sink = Arc::new(sink(self.sources.get(stream), self.log.as_ref())?);
+        let channel = Channel { sink, progress: Arc::default(), wake: Arc::default() };
+        self.met.insert(stream.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    /// The log of a stream for one more reader; `lane` tells those of one process apart.
+    pub(super) fn source(
+        &mut self,
+        stream: &str,
+        lane: Option<&str>,
+        log: &Arc<Log>,
+    ) -> Result<Box<dyn Source>, IngestError> {
+        let wake = self.of(stream)?.wake;
+        Ok(source(self.sources.get(stream), stream, lane, log, &wake)?)
+    }
+
+    /// All channels with their streams' names.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&String, &Channel)> {
+        self.met.iter()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Channel> {
+        self.met.values()
+    }
+
+    /// What serves by these definitions.
+    pub(super) fn live(
+        &mut self,
+        catalog: &Arc<Catalog>,
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        max_staleness_us: i64,
+    ) -> Result<Live, IngestError> {
+        let names = catalog.streams().iter().map(|part| part.stream.name.as_str());
+        let channels = names.map(|name| self.of(name)).collect::<Result<Vec<_>, _>>()?;
+        let (catalog, clock) = (Arc::clone(catalog), clock.clone());
+        let pusher = Pusher {
+            catalog: Arc::clone(&catalog),
+            log: self.log.clone(),
+            letterbox: self.letterbox.clone(),
+            sinks: channels.iter().map(|channel| Arc::clone(&channel.sink)).collect(),
+            clock: clock.clone(),
+            progress: channels.iter().map(|channel| Arc::clone(&channel.progress)).collect(),
+            wakes: channels.iter().map(|channel| Arc::clone(&channel.wake)).collect(),
+        };
+        let serving = Serving { catalog, store: Arc::clone(store), clock, max_staleness_us };
+        Ok(Live { serving, pusher })
+    }
+}
