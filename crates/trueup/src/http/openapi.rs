@@ -206,7 +206,7 @@ fn schemas() -> Value {
     let status = json!({ "type": "string", "enum": statuses });
     let of = |value: Value| json!({ "type": "object", "additionalProperties": value });
     let strings = || of(json!({ "type": "string" }));
-    json!({
+    let mut all = json!({
         "Any": { "type": "object" },
         "Views": { "type": "object", "required": ["views", "definitions"], "properties": {
             "views": { "type": "array", "items": { "type": "object" } },
@@ -240,6 +240,26 @@ fn schemas() -> Value {
                 "statuses": of(status.clone()), "reasons": strings(), "sources": strings(),
                 "as_of": strings(), "event_time": { "type": "string" },
                 "explain": { "type": "array", "items": { "type": "object" } } } },
+        "EventsRequest": { "type": "object", "additionalProperties": false,
+            "required": ["events"], "properties": {
+                "events": { "type": "array", "maxItems": MAX_EVENTS,
+                    "items": { "type": "object" } } } },
+        "EventsReply": { "type": "object", "required": ["accepted", "dead_letters"],
+            "properties": {
+                "accepted": { "type": "integer" }, "applied": { "type": "boolean" },
+                "dead_letters": { "type": "array", "items": {
+                    "type": "object", "required": ["index", "reason"], "properties": {
+                        "index": { "type": "integer" }, "column": { "type": "string" },
+                        "reason": { "type": "string" } } } } } },
+    });
+    if let (Value::Object(all), Value::Object(letters)) = (&mut all, letter_schemas()) {
+        all.extend(letters);
+    }
+    all
+}
+
+fn letter_schemas() -> Value {
+    json!({
         "DeadLetters": { "type": "object", "required": ["stream", "kept", "letters", "next"],
             "properties": {
                 "stream": { "type": "string" }, "kept": { "type": "integer" },
@@ -264,16 +284,5 @@ fn schemas() -> Value {
                         "id": { "type": "integer" }, "reason": { "type": "string" } } } },
                 "left_out": { "type": "array", "items": { "type": "integer" } },
                 "next": { "type": ["integer", "null"] } } },
-        "EventsRequest": { "type": "object", "additionalProperties": false,
-            "required": ["events"], "properties": {
-                "events": { "type": "array", "maxItems": MAX_EVENTS,
-                    "items": { "type": "object" } } } },
-        "EventsReply": { "type": "object", "required": ["accepted", "dead_letters"],
-            "properties": {
-                "accepted": { "type": "integer" }, "applied": { "type": "boolean" },
-                "dead_letters": { "type": "array", "items": {
-                    "type": "object", "required": ["index", "reason"], "properties": {
-                        "index": { "type": "integer" }, "column": { "type": "string" },
-                        "reason": { "type": "string" } } } } } },
     })
 }

@@ -110,7 +110,7 @@ impl Lane {
             false => {
                 let feeds = |space: Space| spec.groups.contains(&space);
                 let mut fed = Catalog::feeding(catalog.definitions().clone(), feeds);
-                fed.limits = catalog.limits.clone();
+                fed.limits = catalog.limits;
                 Arc::new(fed)
             }
         };
