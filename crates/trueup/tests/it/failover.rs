@@ -88,7 +88,7 @@ pub(crate) fn of_cluster(all: &mut Cluster, how: Failover, bucket: usize) -> Los
     let old = all.owner(RedisStore::slot(bucket));
     let port = all.nodes[old].port();
     let is_its_replica = |node: &RedisServer| {
-        let said = node.text("INFO replication");
+        let said = replication(node);
         said.contains("role:slave") && said.contains(&format!("master_port:{port}\r"))
     };
     let new = all.nodes.iter().position(is_its_replica).expect("every primary has a replica");
@@ -114,7 +114,18 @@ pub(crate) fn of_cluster(all: &mut Cluster, how: Failover, bucket: usize) -> Los
 }
 
 fn follows(replica: &RedisServer) -> bool {
-    replica.text("INFO replication").contains("master_link_status:up")
+    replication(replica).contains("master_link_status:up")
+}
+
+/// What a server says; one that changes its part closes connections meanwhile.
+fn replication(server: &RedisServer) -> String {
+    let mut said = None;
+    wait_until("a server says what its part is", || {
+        let answer = server.try_command("INFO replication");
+        said = answer.ok().and_then(|answer| redis::from_redis_value(answer).ok());
+        said.is_some()
+    });
+    said.expect("it was waited for")
 }
 
 /// From its next connection on a replica does not get in.
@@ -141,7 +152,7 @@ fn promoted_at(server: &RedisServer) -> u64 {
 }
 
 fn number(server: &RedisServer, name: &str) -> u64 {
-    let said = server.text("INFO replication");
+    let said = replication(server);
     let line = said.lines().find_map(|line| line.strip_prefix(name)).expect("it is in INFO");
     line.trim().parse().expect("a number")
 }

@@ -119,7 +119,8 @@ impl Pipeline {
             "store = '{store}'\nsource = 'kafka://{}/{topic}?group={group}'\n\
              max_staleness = '{max_staleness}'\n[kafka]\n'{}' = '{}'\n\
              'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n\
-             'fetch.wait.max.ms' = '25'\n",
+             'fetch.wait.max.ms' = '25'\n\
+             'max.in.flight.requests.per.connection' = '1'\n",
             broker.address(),
             SINGLY.0,
             SINGLY.1,
