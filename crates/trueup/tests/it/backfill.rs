@@ -535,7 +535,7 @@ async fn a_state_that_a_worker_is_at_work_on_is_not_dropped() {
 #[cfg(feature = "kafka")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_a_topic_takes_over_where_the_history_ends() {
-    use crate::broker::{Broker, SINGLY, fresh};
+    use crate::broker::{Broker, PATIENT, SINGLY, fresh};
     let (redis, broker) = (RedisServer::plain(), Broker::start());
     let (topic, group) = (fresh("payments"), fresh("group"));
     tokio::task::block_in_place(|| broker.make_topic(&topic, 3));
@@ -544,9 +544,9 @@ async fn a_worker_of_a_topic_takes_over_where_the_history_ends() {
     let settings = std::fs::read_to_string(&path).unwrap();
     let source = format!("kafka://{}/{topic}?group={group}", broker.address());
     let settings = format!(
-        "{settings}source = '{source}'\n[kafka]\n'{}' = '{}'\n'session.timeout.ms' = '6000'\n\
-         'heartbeat.interval.ms' = '200'\n'fetch.wait.max.ms' = '5'\n",
-        SINGLY.0, SINGLY.1
+        "{settings}source = '{source}'\n[kafka]\n'{}' = '{}'\n'{}' = '{}'\n\
+         'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n",
+        PATIENT.0, PATIENT.1, SINGLY.0, SINGLY.1
     );
     std::fs::write(&path, settings).unwrap();
     let server = Server::of(folder.path(), "serve");

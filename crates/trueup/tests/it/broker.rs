@@ -29,6 +29,10 @@ pub(crate) const SINGLY: (&str, &str) = ("batch.num.messages", "1");
 /// way and at the end of that time; Kafka's own answers when they come.
 const WAIT: (&str, &str) = ("fetch.wait.max.ms", "5");
 
+/// The same for topics of thousands of batches. This broker lists all batches of its topics at each
+/// fetch, which takes it a millisecond a thousand, and answers with nothing once the time is over.
+pub(crate) const PATIENT: (&str, &str) = ("fetch.wait.max.ms", "200");
+
 /// Names topics and groups apart.
 static MADE: AtomicU32 = AtomicU32::new(0);
 

@@ -4,7 +4,7 @@
 //!
 //! `TRUEUP_CHAOS_ROUNDS` says how many faults each of the tests of faults makes; without it a few.
 
-use crate::broker::{Broker, SINGLY, fresh};
+use crate::broker::{Broker, PATIENT, SINGLY, fresh};
 use crate::failover::{self, Failover, Lost};
 use crate::pay::{self, CARDS, MERCHANTS};
 use crate::watch::{Log, MAX_STALENESS, Watcher, readable};
@@ -117,11 +117,12 @@ impl Pipeline {
         tokio::task::block_in_place(|| broker.make_topic(&topic, partitions));
         let lines = format!(
             "store = '{store}'\nsource = 'kafka://{}/{topic}?group={group}'\n\
-             max_staleness = '{max_staleness}'\n[kafka]\n'{}' = '{}'\n\
+             max_staleness = '{max_staleness}'\n[kafka]\n'{}' = '{}'\n'{}' = '{}'\n\
              'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n\
-             'fetch.wait.max.ms' = '25'\n\
              'max.in.flight.requests.per.connection' = '1'\n",
             broker.address(),
+            PATIENT.0,
+            PATIENT.1,
             SINGLY.0,
             SINGLY.1,
         );
@@ -251,7 +252,7 @@ impl Pipeline {
     /// How to read the topic whole, in a group of its own.
     fn reader(&self) -> KafkaSettings {
         let (broker, topic) = self.kafka.as_ref().expect("the log is Kafka's");
-        broker.settings(topic, &fresh("reader"))
+        broker.settings_with(topic, &fresh("reader"), &[PATIENT])
     }
 
     /// What the processes said, and what the server says now.

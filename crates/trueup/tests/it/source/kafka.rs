@@ -277,6 +277,26 @@ fn a_reader_that_was_silent_for_too_long_is_told_that_it_owns_nothing() {
     assert_eq!(read(&mut source, 1)[0].payload, b"after");
 }
 
+/// librdkafka to 2.15 aborts the process when assignments follow each other too closely (its issue
+/// 5573).
+#[test]
+fn rewinds_that_follow_each_other_closely_end_no_process() {
+    let broker = Broker::start();
+    let topic = Topic::make(&broker, 2);
+    let payloads: Vec<Vec<u8>> = (0..300_u32).map(|number| number.to_be_bytes().into()).collect();
+    (0..2).for_each(|partition| topic.append(partition, &payloads));
+    let mut source = topic.source();
+    reading(&mut source);
+    for round in 0..100 {
+        let offset = round % 7;
+        (0..3).for_each(|_| source.seek(&[(0, offset), (1, offset)]).unwrap());
+        let first = read(&mut source, 1);
+        assert_eq!(first[0].offset, offset, "round {round}");
+    }
+    source.seek(&[(0, 0), (1, 0)]).unwrap();
+    assert_eq!(read(&mut source, 600).len(), 600);
+}
+
 #[test]
 fn what_was_applied_is_shown_to_the_brokers_tools() {
     let broker = Broker::start();

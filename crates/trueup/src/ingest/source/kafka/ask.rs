@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long an answer may take: an election of a leader's successor, with room to spare.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// Events of the client (words for the log, lost connections) that are served before a question:
 /// they wait in memory for somebody to poll, and few come between two questions.

@@ -34,14 +34,14 @@ pub use producer::{KafkaProducer, Sent};
 pub use settings::KafkaSettings;
 
 use super::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord, log_number};
-use ask::Asker;
+use ask::{ANSWER, Asker};
 use error::{failed, failed_with, passes};
 use group::Group;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64;
@@ -95,6 +95,8 @@ pub struct KafkaSource {
     /// The offset that each partition that was sought goes on at: one past the last that was
     /// returned.
     next: BTreeMap<u32, u64>,
+    /// The partitions that librdkafka fetches.
+    begun: BTreeSet<u32>,
     /// A record that the last poll had no room for.
     held: Option<SourceRecord>,
     /// What failed after the last poll had records to return.
@@ -115,8 +117,9 @@ impl KafkaSource {
         subscribed.map_err(|error| failed(&settings, "the group could not be joined", &error))?;
         let asker = Asker::open(&settings)?;
         let number = number_of(settings.topic());
-        let (next, held, failed, committed) = (BTreeMap::new(), None, None, None);
-        Ok(KafkaSource { settings, consumer, asker, number, next, held, failed, committed })
+        let (next, begun) = (BTreeMap::new(), BTreeSet::new());
+        let (held, failed, committed) = (None, None, None);
+        Ok(KafkaSource { settings, consumer, asker, number, next, begun, held, failed, committed })
     }
 
     /// The number and the partitions of a topic, for one who does not join the group: whoever does
@@ -175,9 +178,26 @@ impl KafkaSource {
     fn owned(&mut self) -> Option<Vec<u32>> {
         let owned = self.consumer.context().take()?;
         self.next.clear();
+        self.begun.clear();
         self.held = None;
         self.failed = None;
         Some(owned)
+    }
+
+    /// Goes to places of partitions that are fetched already; `false` if one of them is not, or
+    /// has stopped at an error.
+    ///
+    /// A new assignment would do it too. But librdkafka (to 2.15, its issue 5573) stops a partition
+    /// twice if assignments follow each other more closely than it stops, and aborts the process.
+    fn sought(&self, places: &[(u32, u64)]) -> bool {
+        if places.is_empty() || !places.iter().all(|(partition, _)| self.begun.contains(partition))
+        {
+            return false;
+        }
+        let places = places.iter().map(|&(partition, offset)| (partition, place(offset)));
+        let places = self::places(&self.settings, places);
+        let told = self.consumer.seek_partitions(places, ANSWER);
+        told.is_ok_and(|told| told.elements().iter().all(|one| one.error().is_ok()))
     }
 }
 
@@ -212,10 +232,16 @@ impl Source for KafkaSource {
         self.next.retain(|partition, _| places.iter().all(|(sought, _)| sought != partition));
         self.check(places)?;
         self.next.extend(places.iter().copied());
+        if self.sought(places) {
+            return Ok(());
+        }
+        self.begun.clear();
         let next = self.next.iter().map(|(&partition, &offset)| (partition, place(offset)));
         let next = self::places(&self.settings, next);
         let assigned = self.consumer.assign(&next);
-        assigned.map_err(|error| self.failed("reading could not begin", &error))
+        assigned.map_err(|error| self.failed("reading could not begin", &error))?;
+        self.begun.extend(self.next.keys());
+        Ok(())
     }
 
     fn poll(&mut self, bounds: &Bounds) -> Result<Polled, SourceError> {
