@@ -28,11 +28,11 @@ use std::time::{Duration, Instant};
 /// Events are sent so often, all that are due in one call.
 const TICK: Duration = Duration::from_millis(10);
 
-/// One in so many calls has an event of a user whom nobody knows, for whom is asked.
+/// One in so many calls has an event of a card that nobody knows, which is asked for.
 const PROBE_EVERY: u64 = 5;
 
-/// Users and merchants of the others.
-const USERS: u64 = 20_000;
+/// Cards and merchants of the others.
+const CARDS: u64 = 20_000;
 const MERCHANTS: u64 = 4_000;
 
 /// How long to wait between two questions, at first, and when it is counted but not vouched for.
@@ -100,17 +100,17 @@ async fn send(
         let from = first + call * each;
         let probe = call % PROBE_EVERY == 0;
         let mut events: Vec<(u64, u64, u64)> = (from..from + each)
-            .map(|id| (id, mixed(id) % USERS, mixed(id + 7) % MERCHANTS))
+            .map(|id| (id, mixed(id) % CARDS, mixed(id + 7) % MERCHANTS))
             .collect();
         if let Some(last) = events.last_mut().filter(|_| probe) {
-            last.1 = USERS + last.0;
+            last.1 = CARDS + last.0;
         }
-        let user = events.last().unwrap().1;
+        let card = events.last().unwrap().1;
         let (scene, log, probes) = (Arc::clone(scene), Arc::clone(log), Arc::clone(&probes));
         tasks.push(tokio::spawn(async move {
             log.send(&events).await;
             if probe {
-                let met = follow(&scene, user).await;
+                let met = follow(&scene, card).await;
                 probes.lock().unwrap().push(met);
             }
         }));
@@ -123,12 +123,12 @@ async fn send(
     (probes, late)
 }
 
-/// Asks for a user whose event was acknowledged just now.
-async fn follow(scene: &Scene, user: u64) -> Probe {
+/// Asks for a card whose event was acknowledged just now.
+async fn follow(scene: &Scene, card: u64) -> Probe {
     let (acknowledged, wall_us) = (Instant::now(), scene::now_us());
     let mut visible_us = None;
     loop {
-        let answer = scene.ask(user).await;
+        let answer = scene.ask(card).await;
         let waited = acknowledged.elapsed();
         assert!(waited < PATIENCE, "an event does not count within {PATIENCE:?}");
         let waited_us = u64::try_from(waited.as_micros()).unwrap();

@@ -49,7 +49,11 @@ impl Log {
                 let broker = Broker::start();
                 let (topic, group) = (fresh("events"), fresh("group"));
                 broker.make_topic(&topic, PARTITIONS);
-                let producer = KafkaProducer::open(broker.settings(&topic, &group)).unwrap();
+                // A call's events of a partition are one batch: this broker lists all batches at
+                // each fetch, and with one for each event it would be its lists that are measured.
+                let together = [("batch.num.messages", "10000"), ("linger.ms", "1")];
+                let settings = broker.settings_with(&topic, &group, &together);
+                let producer = KafkaProducer::open(settings).unwrap();
                 let url = format!("kafka://{}/{topic}?group={group}", broker.address());
                 assert!(KafkaSettings::parse(&url, [].into()).is_ok());
                 Log::Kafka(broker, Arc::new(producer), url)
@@ -77,19 +81,19 @@ impl Log {
     pub(crate) fn settings(&self) -> String {
         match self {
             Log::Kafka(_, _, url) => {
-                format!("source = '{url}'\n[kafka]\n'fetch.wait.max.ms' = '5'\n")
+                format!("source = '{url}'\n[kafka]\n'fetch.wait.max.ms' = '20'\n")
             }
             Log::Nats(_, _, url) | Log::RedisStream(_, _, url) => format!("source = '{url}'\n"),
         }
     }
 
-    /// Sends events, id, user and merchant of each, and returns when the log has all of them.
+    /// Sends events, id, card and merchant of each, and returns when the log has all of them.
     pub(crate) async fn send(&self, events: &[(u64, u64, u64)]) {
         let at = Timestamp(crate::scene::now_us()).to_string();
-        let payload = |&(id, user, merchant): &(u64, u64, u64)| {
+        let payload = |&(id, card, merchant): &(u64, u64, u64)| {
             let (key, cents) = (id.to_string(), id % 10_000);
             let amount = format!("{}.{:02}", cents / 100, cents % 100);
-            let event = json!({ "id": id, "at": at, "user": user, "merchant": merchant,
+            let event = json!({ "id": id, "at": at, "card": card, "merchant": merchant,
                                 "amount": amount });
             (key, event.to_string())
         };

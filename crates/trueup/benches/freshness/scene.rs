@@ -16,15 +16,16 @@ use trueup_store::testing::servers::RedisServer;
 /// Four windows over two groups.
 const DEFINITION: &str = "
 CREATE TABLE events (
-  id BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL, user BIGINT, merchant BIGINT, amount DECIMAL(12,2)
+  id BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL, card BIGINT, merchant BIGINT,
+  amount DECIMAL(12,2)
 ) WITH (event_time = 'at', lateness = '1 minute');
 CREATE VIEW risk AS SELECT id,
-  count(*) OVER user_hour AS n_hour, sum(amount) OVER user_day AS total_day,
+  count(*) OVER card_hour AS n_hour, sum(amount) OVER card_day AS total_day,
   count(*) OVER merchant_hour AS merchant_n, sum(amount) OVER merchant_day AS merchant_total
 FROM events WINDOW
-  user_hour AS (PARTITION BY user ORDER BY at
+  card_hour AS (PARTITION BY card ORDER BY at
                 RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW),
-  user_day AS (PARTITION BY user ORDER BY at
+  card_day AS (PARTITION BY card ORDER BY at
                RANGE BETWEEN INTERVAL '1 day' PRECEDING AND CURRENT ROW),
   merchant_hour AS (PARTITION BY merchant ORDER BY date_bin(INTERVAL '1 minute', at)
                     RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW),
@@ -41,7 +42,7 @@ pub(crate) struct Scene {
     _folder: TempDir,
 }
 
-/// What the server says of a user.
+/// What the server says of a card.
 pub(crate) struct Answer {
     pub(crate) count: i64,
     pub(crate) as_of_us: i64,
@@ -78,15 +79,15 @@ impl Scene {
         (Scene { redis, process, client, _folder: folder }, log)
     }
 
-    /// Asks for a user.
-    pub(crate) async fn ask(&self, user: u64) -> Answer {
-        let body = json!({ "keys": [{ "user": user }], "columns": ["n_hour"] }).to_string();
+    /// Asks for a card.
+    pub(crate) async fn ask(&self, card: u64) -> Answer {
+        let body = json!({ "keys": [{ "card": card }], "columns": ["n_hour"] }).to_string();
         let json = Some("application/json");
         let path = "/v1/features/risk";
         let reply = self.client.request(Method::POST, path, json, Bytes::from(body)).await.unwrap();
         let reply: Value = serde_json::from_slice(&reply.body).unwrap();
         let row = &reply["rows"][0];
-        let as_of = row["as_of"]["user"].as_str().and_then(|at| timestamp(at).ok());
+        let as_of = row["as_of"]["card"].as_str().and_then(|at| timestamp(at).ok());
         Answer {
             count: row["features"]["n_hour"].as_i64().unwrap_or(0),
             as_of_us: as_of.map_or(i64::MIN, |at| at.0),
