@@ -1,18 +1,15 @@
-//! What the Redis store costs, beside bare commands and beside what people use today, on a server
-//! of its own and by the same client.
+//! What values cost in Redis: an append to one that has grown, and the memory that it takes, beside
+//! the sorted set of people who use those. What a stream of events costs, the worker's bench says.
 //!
 //! ```text
-//! cargo bench --workspace --all-features --bench redis [-- ingest | growth | memory]
+//! cargo bench --workspace --all-features --bench redis [-- growth | memory]
 //! ```
 //!
 //! Every rate is the median of rounds in which the ways take turns, so that other work on the
 //! machine takes from all of them alike. Ratios are what counts.
 
 mod growth;
-mod ingest;
 mod memory;
-mod today;
-mod workload;
 
 use redis::Pipeline;
 use redis::aio::MultiplexedConnection;
@@ -25,9 +22,6 @@ fn main() {
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == part);
     let runtime = Runtime::new().expect("a runtime");
-    if wanted("ingest") {
-        runtime.block_on(ingest::run(&RedisServer::plain()));
-    }
     if wanted("growth") {
         runtime.block_on(growth::run(&RedisServer::plain()));
     }

@@ -7,8 +7,7 @@ use redis::Pipeline;
 use redis::aio::MultiplexedConnection;
 use trueup_store::testing::servers::RedisServer;
 
-use super::workload::Event;
-use super::{connect, send, today};
+use super::{connect, send};
 
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 /// Tenths of a byte that an event takes in a base.
@@ -81,9 +80,10 @@ async fn sorted_set(bare: &mut MultiplexedConnection, events: usize) -> u64 {
     let mut pipeline = Pipeline::new();
     pipeline.cmd("FLUSHALL");
     for nth in 0..events {
-        let event = Event::new(nth);
-        let member = today::sorted_set_member(&event);
-        pipeline.cmd("ZADD").arg("events:user:123456789").arg(event.time_ms).arg(member);
+        let (id, cents) = (9_000_000_000 + nth, 100 + nth * 7919 % 50_000);
+        let member = format!("{id}:{}.{:02}", cents / 100, cents % 100);
+        let time_ms = 1_760_000_000_000 + nth;
+        pipeline.cmd("ZADD").arg("events:user:123456789").arg(time_ms).arg(member);
     }
     send(bare, &pipeline).await;
     memory(bare, "events:user:123456789").await

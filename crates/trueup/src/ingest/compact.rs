@@ -30,8 +30,11 @@ fn outgrown(grown: &Grown) -> bool {
 }
 
 /// Compacts those keys of a batch that have outgrown their bound; `keys` gives for each append its
-/// group and place.
-pub(super) async fn compact<'a>(
+/// group and place. Only records behind the checkpoints are folded.
+///
+/// # Errors
+/// What the store says.
+pub async fn compact<'a>(
     catalog: &Catalog,
     store: &dyn Store,
     counts: &Counts,

@@ -29,6 +29,7 @@ pub mod source;
 mod standing;
 mod worker;
 
+pub use compact::compact;
 pub use error::IngestError;
 pub use file::{FileError, FileKind, Loaded, load};
 pub use flood::DEFAULT_MAX_BAD_PERCENT;

@@ -16,6 +16,7 @@ mod contract;
 mod demo;
 #[cfg(feature = "kafka")]
 mod failover;
+mod hot;
 mod kill;
 #[cfg(feature = "nats")]
 mod nats_server;

@@ -24,7 +24,7 @@ const BOUND: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node whose state is in Redis, on the clock of this machine.
-fn on_redis(url: &str, data: &Path) -> NodeOptions {
+pub(crate) fn on_redis(url: &str, data: &Path) -> NodeOptions {
     let redis = RedisPlace {
         url: url.to_owned(),
         prefix: None,

@@ -22,7 +22,7 @@ pub use sentinel::Sentinels;
 pub use tls::TestCa;
 
 /// Longest wait for what a server on this machine does in a second, on a machine with other work.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The program of the server that tests use.
 ///
