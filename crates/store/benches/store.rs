@@ -1,4 +1,4 @@
-//! What the verbs cost: `cargo bench -p trueup-store`.
+//! What the verbs cost: `cargo bench --workspace --all-features --bench store`.
 
 use divan::{Bencher, counter::ItemsCount};
 use tempfile::TempDir;

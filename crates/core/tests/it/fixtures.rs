@@ -10,8 +10,9 @@
 //! same bytes, in the present version. If the second one fails, stored state has been orphaned.
 //!
 //! For a version 2: raise `FORMAT_VERSION`, keep the code that reads 1, add `"v2"` to [`VERSIONS`],
-//! run `UPDATE_FIXTURES=1 cargo test -p trueup-core --test it fixtures`, which writes the files of
-//! the present version only, and commit `tests/fixtures/v2` beside `v1`, whose files never change.
+//! run `UPDATE_FIXTURES=1 cargo nextest run --release --workspace --all-features fixtures`, which
+//! writes the files of the present version only, and commit `tests/fixtures/v2` beside `v1`, whose
+//! files never change.
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -6,7 +6,7 @@
 //! compared by what they say.
 //!
 //! For a version 2: raise `FORMAT` of the file, keep what reads 1 (or a migration), write new files
-//! with `UPDATE_FIXTURES=1 cargo test -p trueup-store --all-features --test store fixtures` into
+//! with `UPDATE_FIXTURES=1 cargo nextest run --release --workspace --all-features fixtures` into
 //! `v2`, add `"v2"` to [`VERSIONS`], and leave those of `v1` as they are.
 
 use std::path::{Path, PathBuf};

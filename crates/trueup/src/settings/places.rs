@@ -24,7 +24,7 @@ pub(super) fn store(raw: &Raw) -> Result<Place, SettingsError> {
             let reason = "production does not start without an online store that is named; write \
                           store = \"redis://HOST:PORT\" or \"embedded:PATH\" under \
                           [env.production]";
-            return Err(value("store", "nowhere".into(), reason.into()));
+            return Err(value("store", "not set".into(), reason.into()));
         }
         return Ok(Place::Embedded(DEFAULT_DATA.into()));
     };

@@ -156,7 +156,7 @@ impl Raw {
         setting: impl Fn(&'a Layer) -> Option<&'a T>,
         remedy: impl FnOnce() -> String,
     ) -> Result<(Origin, &'a T), SettingsError> {
-        self.find(setting).ok_or_else(|| value(name, "nowhere".into(), remedy()))
+        self.find(setting).ok_or_else(|| value(name, "not set".into(), remedy()))
     }
 
     /// The folder that relative paths of a layer start from: the file's, or where the command runs.

@@ -317,6 +317,8 @@ fn command(folder: &Path, log: &str) -> Command {
 fn worker(folder: &Path, number: usize) -> Running {
     let data = format!("data-{number}");
     let mut command = command(folder, &format!("worker-{number}.log"));
+    // Which partitions it reads tells a worker that stands still from one that has nothing to do.
+    command.env("TRUEUP_LOG", "info");
     Running(command.args(["ingest", "--data", &data]).spawn().unwrap())
 }
 

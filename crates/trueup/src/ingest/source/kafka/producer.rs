@@ -9,6 +9,7 @@ use super::error::failed;
 use super::group::log;
 use super::{KafkaSettings, SourceError};
 use crate::ingest::source::ProduceError;
+use crate::ingest::source::produce::{MAX_WAITING_BYTES, Waiting};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,15 +17,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-/// Bytes of keys and payloads that may wait for brokers: a second of a busy stream.
-const MAX_WAITING_BYTES: usize = 32 << 20;
-
-/// Bytes that a waiting record costs beside its key and payload; so that many tiny ones are bounded
-/// too.
-const RECORD_BYTES: usize = 128;
 
 /// What a producer asks of librdkafka unless settings say otherwise.
 const PRODUCER: &[(&str, &str)] = &[
@@ -57,13 +50,6 @@ pub struct KafkaProducer {
     waiting: Arc<Waiting>,
 }
 
-/// Bytes that wait, of all records.
-#[derive(Debug)]
-struct Waiting {
-    bytes: AtomicUsize,
-    limit: usize,
-}
-
 /// One record that waits.
 struct Pending {
     bytes: usize,
@@ -90,7 +76,7 @@ impl KafkaProducer {
     /// # Errors
     /// As [`KafkaProducer::open`].
     pub fn with_limit(settings: KafkaSettings, limit: usize) -> Result<KafkaProducer, SourceError> {
-        let waiting = Arc::new(Waiting { bytes: AtomicUsize::new(0), limit });
+        let waiting = Arc::new(Waiting::new(limit));
         let context = Deliveries { settings: settings.clone(), waiting: Arc::clone(&waiting) };
         let config = settings.client(PRODUCER, PRODUCER_ALWAYS);
         let made = config.create_with_context(context);
@@ -104,14 +90,15 @@ impl KafkaProducer {
     /// # Errors
     /// [`ProduceError`]; then `sent` is not called.
     pub fn send(&self, key: &[u8], payload: &[u8], sent: Sent) -> Result<(), ProduceError> {
-        let bytes = key.len() + payload.len() + RECORD_BYTES;
+        let bytes = Waiting::cost(key, payload);
         self.waiting.take(bytes)?;
         let pending = Box::new(Pending { bytes, sent });
         let record = BaseRecord::with_opaque_to(&self.settings.topic, pending);
         self.producer.send(record.key(key).payload(payload)).map_err(|(error, record)| {
             self.waiting.release(record.delivery_opaque.bytes);
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
-                return self.waiting.busy();
+                let (queued, limit) = (self.waiting.bytes(), self.waiting.limit());
+                return ProduceError::Busy { queued, limit };
             }
             ProduceError::Refused(failed(&self.settings, "the event was not taken", &error))
         })
@@ -128,27 +115,7 @@ impl KafkaProducer {
 
     /// Bytes that wait for brokers.
     pub fn waiting_bytes(&self) -> usize {
-        self.waiting.bytes.load(Ordering::Relaxed)
-    }
-}
-
-impl Waiting {
-    fn take(&self, bytes: usize) -> Result<(), ProduceError> {
-        let queued = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if queued + bytes <= self.limit {
-            return Ok(());
-        }
-        self.release(bytes);
-        Err(ProduceError::Busy { queued, limit: self.limit })
-    }
-
-    fn release(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn busy(&self) -> ProduceError {
-        let queued = self.bytes.load(Ordering::Relaxed);
-        ProduceError::Busy { queued, limit: self.limit }
+        self.waiting.bytes()
     }
 }
 

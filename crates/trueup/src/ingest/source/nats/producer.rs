@@ -12,6 +12,7 @@
 use super::NatsSettings;
 use super::error::{failed, refused};
 use super::link::{ANSWER, connect};
+use crate::ingest::source::produce::{MAX_WAITING_BYTES, RECORD_BYTES, Waiting, partition};
 use crate::ingest::source::{ProduceError, SourceError};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishErrorKind;
@@ -19,16 +20,8 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Mutex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
-
-/// Bytes of keys and payloads that may wait for the servers: a second of a busy stream.
-const MAX_WAITING_BYTES: usize = 32 << 20;
-
-/// Bytes that a waiting record costs beside its key and payload; so that many tiny ones are bounded
-/// too.
-const RECORD_BYTES: usize = 128;
 
 /// How often a record is published that nobody acknowledges: together with [`ANSWER`], a caller of
 /// a push waits no longer than 12 s, and streams know an id for two minutes unless they are told
@@ -45,8 +38,7 @@ pub struct NatsProducer {
     subjects: Vec<String>,
     /// None before the first record. The library connects again by itself.
     open: Mutex<Option<Context>>,
-    waiting: AtomicUsize,
-    limit: usize,
+    waiting: Waiting,
 }
 
 impl NatsProducer {
@@ -58,7 +50,7 @@ impl NatsProducer {
     /// A producer with another bound on the bytes that wait; each record costs some beside its own.
     pub fn with_limit(settings: NatsSettings, limit: usize) -> NatsProducer {
         let (subjects, open) = (settings.subjects(), Mutex::new(None));
-        NatsProducer { settings, subjects, open, waiting: AtomicUsize::new(0), limit }
+        NatsProducer { settings, subjects, open, waiting: Waiting::new(limit) }
     }
 
     /// Sends records, key and payload, and returns when the stream has them; partition and offset
@@ -68,8 +60,7 @@ impl NatsProducer {
     /// # Errors
     /// [`ProduceError`]; after an error of the servers, some may still be found in the log later.
     pub async fn send(&self, records: &[(&[u8], &[u8])]) -> Result<Vec<(u32, u64)>, ProduceError> {
-        let bytes = records.iter().map(|(key, payload)| key.len() + payload.len() + RECORD_BYTES);
-        let _waiting = Waiting::take(self, bytes.sum())?;
+        let _held = self.waiting.hold(records)?;
         let written = self.write(records).await;
         written.map_err(ProduceError::Refused)
     }
@@ -83,7 +74,7 @@ impl NatsProducer {
             let left = (0..records.len()).filter(|&nth| placed[nth].is_none());
             for nth in left.collect::<Vec<_>>() {
                 let (key, payload) = records[nth];
-                let subject = &self.subjects[self.partition(key) as usize];
+                let subject = &self.subjects[partition(key, self.subjects.len()) as usize];
                 let message = PublishMessage::build()
                     .payload(Bytes::copy_from_slice(payload))
                     .message_id(id(subject, payload))
@@ -113,7 +104,7 @@ impl NatsProducer {
             }
         }
         let place = |((key, _), placed): (&(&[u8], &[u8]), Option<u64>)| match (placed, &last) {
-            (Some(sequence), _) => Ok((self.partition(key), sequence)),
+            (Some(sequence), _) => Ok((partition(key, self.subjects.len()), sequence)),
             (None, Some(error)) => Err(failed(&self.settings, WHAT, error)),
             (None, None) => Err(refused(&self.settings, WHAT.into(), true, "Send them again")),
         };
@@ -122,12 +113,7 @@ impl NatsProducer {
 
     /// Bytes that wait for the servers.
     pub fn waiting_bytes(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    fn partition(&self, key: &[u8]) -> u32 {
-        // There are at most some hundred partitions.
-        (xxh3_64(key) % self.subjects.len() as u64) as u32
+        self.waiting.bytes()
     }
 
     async fn context(&self) -> Result<Context, SourceError> {
@@ -136,7 +122,7 @@ impl NatsProducer {
             return Ok(context.clone());
         }
         // More acknowledgements than records may wait for are never waited for.
-        let most = self.limit / RECORD_BYTES + 1;
+        let most = self.waiting.limit() / RECORD_BYTES + 1;
         let made = connect(&self.settings, ANSWER, most).await?;
         *open = Some(made.clone());
         Ok(made)
@@ -152,29 +138,6 @@ fn id(subject: &str, payload: &[u8]) -> String {
 /// Whether publishing again may help.
 fn passes(kind: &PublishErrorKind) -> bool {
     matches!(kind, PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe)
-}
-
-/// Bytes of a call, given back when it is over or given up.
-struct Waiting<'a> {
-    producer: &'a NatsProducer,
-    bytes: usize,
-}
-
-impl Waiting<'_> {
-    fn take(producer: &NatsProducer, bytes: usize) -> Result<Waiting<'_>, ProduceError> {
-        let queued = producer.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let taken = Waiting { producer, bytes };
-        if queued + bytes <= producer.limit {
-            return Ok(taken);
-        }
-        Err(ProduceError::Busy { queued, limit: producer.limit })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.producer.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 impl fmt::Debug for NatsProducer {

@@ -5,7 +5,7 @@
 //! nats://USER:PASSWORD@HOST:PORT,HOST:PORT/SUBJECT?stream=NAME&partitions=N&group=NAME
 //! ```
 
-use crate::ingest::source::url;
+use crate::ingest::source::url::{self, Parts};
 use async_nats::{ConnectOptions, ServerAddr};
 use std::fmt;
 use std::time::Duration;
@@ -56,23 +56,14 @@ impl NatsSettings {
     /// # Errors
     /// What is wrong and the remedy, in words that hold no secret.
     pub fn parse(said: &str) -> Result<NatsSettings, String> {
-        let rest = said.strip_prefix(SCHEME).ok_or_else(|| format!("no NATS URL; {FORM}"))?;
-        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (login, place) = match place.rsplit_once('@') {
-            Some((login, place)) => (Some(login), place),
-            None => (None, place),
-        };
-        let (servers, subject) = place.split_once('/').unwrap_or((place, ""));
+        let none = format!("no NATS URL; {FORM}");
+        let Parts { user, password, servers, name, query } = Parts::of(said, SCHEME, &none)?;
         let servers = servers.split(',').map(|server| url::address(server, FORM));
-        let (user, password) = match login {
-            None => (None, None),
-            Some(login) => url::login(login)?,
-        };
         let mut settings = NatsSettings {
             servers: servers.collect::<Result<_, _>>()?,
             user,
             password,
-            subject: subject_of(subject)?,
+            subject: subject_of(name)?,
             stream: String::new(),
             group: DEFAULT_GROUP.to_owned(),
             partitions: 1,
@@ -93,33 +84,21 @@ impl NatsSettings {
     /// For readers beside those of the group, who share the subjects out among themselves.
     #[must_use]
     pub fn in_lane(mut self, lane: Option<&str>) -> NatsSettings {
-        if let Some(lane) = lane {
-            self.group = format!("{}.{lane}", self.group);
-        }
+        self.group = url::in_lane(self.group, lane);
         self
     }
 
     fn take(&mut self, query: &str) -> Result<(), String> {
-        let mut seen = Vec::new();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (key, said) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if seen.contains(&key) {
-                return Err(format!("{key} is given twice; name one"));
-            }
-            seen.push(key);
+        const TAKES: &str = "a NATS URL, which takes stream=NAME, partitions=N and group=NAME";
+        url::parameters(query, TAKES, |key, said| {
             match key {
                 "stream" => self.stream = name("stream", said)?,
                 "partitions" => self.partitions = url::partitions(said)?,
                 "group" => self.group = name("group", said)?,
-                _ => {
-                    return Err(format!(
-                        "{key:?} is no parameter of a NATS URL, which takes stream=NAME, \
-                         partitions=N and group=NAME"
-                    ));
-                }
+                _ => return Ok(false),
             }
-        }
-        Ok(())
+            Ok(true)
+        })
     }
 
     /// The stream's name.
@@ -129,10 +108,7 @@ impl NatsSettings {
 
     /// The subjects, by partition.
     pub(super) fn subjects(&self) -> Vec<String> {
-        match self.partitions {
-            1 => vec![self.subject.clone()],
-            several => (0..several).map(|nth| format!("{}.{nth}", self.subject)).collect(),
-        }
+        url::numbered(&self.subject, self.partitions)
     }
 
     /// The key of what is written down about the log. No name and no subject has a slash.

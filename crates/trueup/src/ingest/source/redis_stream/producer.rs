@@ -13,20 +13,12 @@ use super::id::Id;
 use super::link::ANSWER;
 use super::look::unfit;
 use super::{FIELD, RedisStreamSettings};
+use crate::ingest::source::produce::{MAX_WAITING_BYTES, Waiting, partition};
 use crate::ingest::source::{ProduceError, SourceError};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
-
-/// Bytes of keys and payloads that may wait for the server: a second of a busy stream.
-const MAX_WAITING_BYTES: usize = 32 << 20;
-
-/// Bytes that a waiting record costs beside its key and payload; so that many tiny ones are bounded
-/// too.
-const RECORD_BYTES: usize = 128;
 
 /// What a call was to do, for errors.
 const WHAT: &str = "events were not acknowledged";
@@ -39,8 +31,7 @@ pub struct RedisStreamProducer {
     client: Client,
     /// None before the first record and after a failure.
     open: Mutex<Option<MultiplexedConnection>>,
-    waiting: AtomicUsize,
-    limit: usize,
+    waiting: Waiting,
 }
 
 impl RedisStreamProducer {
@@ -62,14 +53,8 @@ impl RedisStreamProducer {
     ) -> Result<RedisStreamProducer, SourceError> {
         let client = settings.client().map_err(|error| failed(&settings, "no client", &error))?;
         let (streams, open) = (settings.streams(), Mutex::new(None));
-        Ok(RedisStreamProducer {
-            settings,
-            streams,
-            client,
-            open,
-            waiting: AtomicUsize::new(0),
-            limit,
-        })
+        let waiting = Waiting::new(limit);
+        Ok(RedisStreamProducer { settings, streams, client, open, waiting })
     }
 
     /// Sends keys with payloads, and returns when the server has them: the partition and offset of
@@ -78,9 +63,9 @@ impl RedisStreamProducer {
     /// # Errors
     /// [`ProduceError`]; after an error of the server, some may still be found in the log later.
     pub async fn send(&self, records: &[(&[u8], &[u8])]) -> Result<Vec<(u32, u64)>, ProduceError> {
-        let bytes = records.iter().map(|(key, payload)| key.len() + payload.len() + RECORD_BYTES);
-        let _waiting = Waiting::take(self, bytes.sum())?;
-        let partitions: Vec<u32> = records.iter().map(|(key, _)| self.partition(key)).collect();
+        let _held = self.waiting.hold(records)?;
+        let partitions: Vec<u32> =
+            records.iter().map(|(key, _)| partition(key, self.streams.len())).collect();
         let mut adds = redis::pipe();
         for (&partition, (_, payload)) in partitions.iter().zip(records) {
             let stream = &self.streams[partition as usize];
@@ -107,12 +92,7 @@ impl RedisStreamProducer {
 
     /// Bytes that wait for the server.
     pub fn waiting_bytes(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    fn partition(&self, key: &[u8]) -> u32 {
-        // There are at most some hundred partitions.
-        (xxh3_64(key) % self.streams.len() as u64) as u32
+        self.waiting.bytes()
     }
 
     async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
@@ -126,29 +106,6 @@ impl RedisStreamProducer {
         let made = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         *open = Some(made.clone());
         Ok(made)
-    }
-}
-
-/// Bytes of a call, given back when it is over or given up.
-struct Waiting<'a> {
-    producer: &'a RedisStreamProducer,
-    bytes: usize,
-}
-
-impl Waiting<'_> {
-    fn take(producer: &RedisStreamProducer, bytes: usize) -> Result<Waiting<'_>, ProduceError> {
-        let queued = producer.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let taken = Waiting { producer, bytes };
-        if queued + bytes <= producer.limit {
-            return Ok(taken);
-        }
-        Err(ProduceError::Busy { queued, limit: producer.limit })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.producer.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

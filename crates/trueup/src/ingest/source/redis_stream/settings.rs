@@ -5,7 +5,7 @@
 //! redis-stream://USER:PASSWORD@HOST:PORT/STREAM?partitions=N&group=NAME&db=NUMBER
 //! ```
 
-use crate::ingest::source::url;
+use crate::ingest::source::url::{self, Parts};
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use std::fmt;
 
@@ -45,29 +45,20 @@ impl RedisStreamSettings {
     /// # Errors
     /// What is wrong and the remedy, in words that hold no secret.
     pub fn parse(said: &str) -> Result<RedisStreamSettings, String> {
-        let rest = said.strip_prefix(SCHEME).ok_or_else(|| format!("no Redis stream; {FORM}"))?;
-        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (login, place) = match place.rsplit_once('@') {
-            Some((login, place)) => (Some(login), place),
-            None => (None, place),
-        };
-        let (server, stream) = place.split_once('/').unwrap_or((place, ""));
-        let (host, port) = url::address(server, FORM)?;
-        let (user, password) = match login {
-            None => (None, None),
-            Some(login) => url::login(login)?,
-        };
+        let none = format!("no Redis stream; {FORM}");
+        let parts = Parts::of(said, SCHEME, &none)?;
+        let (host, port) = url::address(parts.servers, FORM)?;
         let mut settings = RedisStreamSettings {
             host,
             port,
-            user,
-            password,
+            user: parts.user,
+            password: parts.password,
             db: 0,
-            stream: name("stream", stream)?,
+            stream: name("stream", parts.name)?,
             group: DEFAULT_GROUP.to_owned(),
             partitions: 1,
         };
-        settings.take(query)?;
+        settings.take(parts.query)?;
         Ok(settings)
     }
 
@@ -80,20 +71,13 @@ impl RedisStreamSettings {
     /// For readers beside those of the group, who share the streams out among themselves.
     #[must_use]
     pub fn in_lane(mut self, lane: Option<&str>) -> RedisStreamSettings {
-        if let Some(lane) = lane {
-            self.group = format!("{}.{lane}", self.group);
-        }
+        self.group = url::in_lane(self.group, lane);
         self
     }
 
     fn take(&mut self, query: &str) -> Result<(), String> {
-        let mut seen = Vec::new();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (key, said) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if seen.contains(&key) {
-                return Err(format!("{key} is given twice; name one"));
-            }
-            seen.push(key);
+        const TAKES: &str = "a Redis stream, which takes partitions=N, group=NAME and db=NUMBER";
+        url::parameters(query, TAKES, |key, said| {
             match key {
                 "partitions" => self.partitions = url::partitions(said)?,
                 "group" => self.group = name("group", said)?,
@@ -102,23 +86,15 @@ impl RedisStreamSettings {
                     let wrong = |_| format!("{said:?} is no number of a database; write db=0");
                     self.db = number.map_err(wrong)?.into();
                 }
-                _ => {
-                    return Err(format!(
-                        "{key:?} is no parameter of a Redis stream, which takes partitions=N, \
-                         group=NAME and db=NUMBER"
-                    ));
-                }
+                _ => return Ok(false),
             }
-        }
-        Ok(())
+            Ok(true)
+        })
     }
 
     /// The keys of the streams, by partition.
     pub(super) fn streams(&self) -> Vec<String> {
-        match self.partitions {
-            1 => vec![self.stream.clone()],
-            several => (0..several).map(|nth| format!("{}.{nth}", self.stream)).collect(),
-        }
+        url::numbered(&self.stream, self.partitions)
     }
 
     /// The key of what is written down about the log. No name has a slash, so no other log's keys
