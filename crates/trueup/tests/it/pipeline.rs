@@ -115,10 +115,12 @@ impl Pipeline {
         let broker = Broker::start();
         let (topic, group) = (fresh("payments"), fresh("group"));
         tokio::task::block_in_place(|| broker.make_topic(&topic, partitions));
+        // librdkafka waits as long for the answer to a join as a reader may be silent.
         let lines = format!(
             "store = '{store}'\nsource = 'kafka://{}/{topic}?group={group}'\n\
              max_staleness = '{max_staleness}'\n[kafka]\n'{}' = '{}'\n'{}' = '{}'\n\
              'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n\
+             'max.poll.interval.ms' = '15000'\n\
              'max.in.flight.requests.per.connection' = '1'\n",
             broker.address(),
             PATIENT.0,
@@ -208,7 +210,10 @@ impl Pipeline {
     pub(crate) fn dismiss(&mut self) {
         let mut leaving = self.workers.pop().expect("there is one");
         leaving.signal("-TERM");
-        assert!(leaving.0.wait().unwrap().success(), "it drains and ends with 0");
+        let ended = leaving.0.wait().unwrap();
+        let log = self.folder.path().join(format!("worker-{}.log", self.workers.len()));
+        let said = || std::fs::read_to_string(&log).unwrap();
+        assert!(ended.success(), "it drains and ends with 0, not {ended}: {}", said());
     }
 
     /// How often workers went back to their checkpoints.
