@@ -4,7 +4,7 @@ use crate::error::{Checked, Refusal, refuse};
 use crate::names::{fold, suggest};
 use crate::scope::{Scope, Side};
 use crate::time::{interval_us, place, strip, timestamp_us};
-use crate::walk::{arguments, function_name};
+use crate::walk::{arguments, function_name, unquoted};
 use datafusion_sql::sqlparser::ast::{
     Expr, Ident, NamedWindowDefinition, NamedWindowExpr, OrderByExpr, Spanned, Value, WindowFrame,
     WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
@@ -330,6 +330,7 @@ pub(crate) fn column_of(scope: &Scope<'_>, expr: &Expr) -> Checked<Option<(Side,
     match strip(expr) {
         Expr::Identifier(ident) => scope.resolve(std::slice::from_ref(ident)).map(Some),
         Expr::CompoundIdentifier(path) => scope.resolve(path).map(Some),
+        Expr::Function(function) => unquoted(scope, function, expr.span()).map_or(Ok(None), Err),
         _ => Ok(None),
     }
 }

@@ -50,6 +50,15 @@ pub(crate) fn function_name(function: &Function) -> Option<String> {
     single(&function.name).map(|ident| ident.value.to_lowercase())
 }
 
+/// What is said of a column's name that SQL reads as a function without arguments, such as `user`.
+pub(crate) fn unquoted(scope: &Scope<'_>, function: &Function, at: Span) -> Option<Refusal> {
+    let FunctionArguments::None = function.args else { return None };
+    let name = function_name(function)?;
+    scope.resolve(&[Ident::new(&name)]).ok()?;
+    let what = format!("{name} is a function of SQL where it stands without quotes");
+    Some(Refusal { what, at, help: format!("write \"{name}\" for the column") })
+}
+
 /// The expressions that a function is called with, if it is called with nothing else.
 pub(crate) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
     match &function.args {
@@ -191,6 +200,9 @@ fn check_scalar(scope: &Scope<'_>, function: &mut Function, at: Span) -> Checked
             );
         }
         Scalar::Unknown(near) => {
+            if let Some(refusal) = unquoted(scope, function, at) {
+                return Err(refusal);
+            }
             let help = match near {
                 Some(near) => format!("did you mean {near}?"),
                 None => "use a function of PostgreSQL, or write it with CASE and arithmetic".into(),

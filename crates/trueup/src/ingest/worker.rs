@@ -242,7 +242,13 @@ impl Work {
             let (stream, group) = (part.stream.name.clone(), catalog.group(group).name.clone());
             return Err(IngestError::UnderWay { stream, group });
         }
-        let gaps = standing::gaps(part, number, &roster, &look);
+        let mut gaps = standing::gaps(part, number, &roster, &look);
+        if !gaps.is_empty() {
+            // Another worker may have gone on between the two looks, past the end that the first
+            // one saw. What is missing is missing still.
+            let still = standing::gaps(part, number, &log.roster()?, &look);
+            gaps.retain(|(group, _)| still.iter().any(|(same, _)| same == group));
+        }
         for (group, why) in &gaps {
             let name = &catalog.group(*group).name;
             if policy == NewBeginning::Refuse {

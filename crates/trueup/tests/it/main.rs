@@ -28,6 +28,7 @@ mod pipeline;
 #[cfg(all(feature = "kafka", feature = "nats"))]
 mod pipeline_nats;
 mod poison;
+mod race;
 mod release;
 mod repeats;
 mod serving;

@@ -1,0 +1,9 @@
+-- alone
+CREATE TABLE logins (
+  id BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL, user BIGINT
+) WITH (event_time = 'at');
+CREATE VIEW v AS
+SELECT count(*) FILTER (WHERE user > 7) OVER w AS n
+FROM logins
+WINDOW w AS (PARTITION BY "user" ORDER BY at
+             RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW);

@@ -1,0 +1,125 @@
+//! A worker that looks at log and store while another one goes on: the harm is a process that ends
+//! and waits for a person, for events that were never missing.
+
+use crate::support::{SQL, catalog, payment};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use trueup::catalog::Catalog;
+use trueup::clock::Clock;
+use trueup::ingest::source::{Bounds, LogSource, PartitionInfo, Polled, Source, SourceError};
+use trueup::ingest::{NewBeginning, Pusher, Worker, WorkerOptions};
+use trueup_core::Micros;
+use trueup_store::{Lot, MemoryStore, Store};
+
+const STREAM: &str = "payments";
+
+/// How long a worker may take for an event.
+const APPLIED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What two workers of one log share.
+struct Scene {
+    runtime: Runtime,
+    catalog: Arc<Catalog>,
+    pusher: Pusher,
+    store: Arc<dyn Store>,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let (runtime, catalog) = (Runtime::new().unwrap(), catalog(SQL));
+        let log = trueup_store::Log::in_memory().unwrap();
+        let clock = Clock::of(|| Micros(crate::support::TEN));
+        let pusher = Pusher::local(Arc::clone(&catalog), log, clock);
+        Scene { runtime, catalog, pusher, store: Arc::new(MemoryStore::default()) }
+    }
+
+    fn options(&self, lane: u64) -> WorkerOptions {
+        WorkerOptions {
+            catalog: Arc::clone(&self.catalog),
+            stream: 0,
+            letters: Arc::clone(self.pusher.log.as_ref().unwrap()),
+            store: Arc::clone(&self.store),
+            clock: self.pusher.clock.clone(),
+            progress: Arc::clone(&self.pusher.progress[0]),
+            lane,
+            wake: Arc::clone(&self.pusher.wakes[0]),
+            policy: NewBeginning::Refuse,
+            data: None,
+            letterbox: None,
+            max_bad_percent: None,
+        }
+    }
+
+    fn source(&self) -> LogSource {
+        let log = Arc::clone(self.pusher.log.as_ref().unwrap());
+        LogSource::open(log, STREAM, Arc::clone(&self.pusher.wakes[0])).unwrap()
+    }
+
+    /// Puts a payment into the log and waits until it is applied.
+    fn pay(&self, id: i64) {
+        let mut lot = Lot::default();
+        lot.push(crate::support::TEN, payment(id, 60, "1.00").to_string().as_bytes()).unwrap();
+        let log = self.pusher.log.as_ref().unwrap();
+        log.append(STREAM, lot).unwrap();
+        let end = log.info(STREAM).unwrap().unwrap().end;
+        self.runtime.block_on(async {
+            // A call without events wakes the worker.
+            self.pusher.push(0, &[]).await.unwrap();
+            let places = [(0, end)];
+            let applied = self.pusher.progress[0].wait_for(&places);
+            tokio::time::timeout(APPLIED_WITHIN, applied).await.expect("the worker applies it");
+        });
+    }
+}
+
+/// A log that has gone on when it has said where it ends.
+struct GoesOn<'a> {
+    log: LogSource,
+    scene: &'a Scene,
+}
+
+impl Source for GoesOn<'static> {
+    fn number(&self) -> u32 {
+        self.log.number()
+    }
+
+    fn roster(&mut self) -> Result<Vec<PartitionInfo>, SourceError> {
+        let before = self.log.roster();
+        self.scene.pay(before.as_ref().unwrap()[0].end as i64 + 1);
+        before
+    }
+
+    fn seek(&mut self, places: &[(u32, u64)]) -> Result<(), SourceError> {
+        self.log.seek(places)
+    }
+
+    fn poll(&mut self, bounds: &Bounds) -> Result<Polled, SourceError> {
+        self.log.poll(bounds)
+    }
+
+    fn ends(&mut self, partitions: &[u32]) -> Result<Vec<u64>, SourceError> {
+        self.log.ends(partitions)
+    }
+
+    fn first_time_us(&mut self, partition: u32) -> Result<Option<i64>, SourceError> {
+        self.log.first_time_us(partition)
+    }
+
+    fn applied(&mut self, places: &[(u32, u64)]) {
+        self.log.applied(places);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_another_worker_moves_on_meanwhile_is_no_gap() {
+    // The worker's thread may outlive the test.
+    let scene: &'static Scene = Box::leak(Box::new(Scene::new()));
+    let handle = scene.runtime.handle();
+    let first = Worker::start(scene.options(1), Box::new(scene.source()), handle).unwrap();
+    scene.pay(1);
+    let goes_on = GoesOn { log: scene.source(), scene };
+    let second = Worker::start(scene.options(2), Box::new(goes_on), handle);
+    second.expect("nothing is missing").stop().unwrap();
+    first.stop().unwrap();
+}
