@@ -10,6 +10,7 @@ use crate::store::{
     Answer, At, Batch, Detail, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand, Stats,
     Store, Swap, Value, check_batch, check_len, check_note, check_swaps, random_u64, tail_after,
 };
+use crate::survey::{Server, Survey};
 
 /// A store in memory.
 #[derive(Debug)]
@@ -193,6 +194,18 @@ impl Store for MemoryStore {
         Box::pin(async move {
             let keys = self.held().values().map(|space| space.values.len() as u64).sum();
             Ok(Stats { keys, disk_bytes: 0 })
+        })
+    }
+
+    fn survey<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Survey> {
+        Box::pin(async move {
+            let server = Server {
+                place: "memory".to_owned(),
+                software: concat!("Trueup ", env!("CARGO_PKG_VERSION")).to_owned(),
+                used_bytes: None,
+                limit_bytes: None,
+            };
+            Ok(Survey::of_one(server, "in the process", self.look(spaces).await?))
         })
     }
 }

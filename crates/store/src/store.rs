@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::StoreError;
+use crate::survey::Survey;
 
 /// Longest key, in bytes: a few partition columns, text included. Longer ones would dominate the
 /// index pages.
@@ -464,6 +465,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// How much the store holds.
     fn stats(&self) -> Answer<'_, Stats>;
+
+    /// What the store says of itself and, bucket by bucket, of these spaces. It writes nothing, and
+    /// is not one moment.
+    fn survey<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Survey>;
 
     /// How often checkpoints are worth what they cost, where they are not free: a writer may leave
     /// them out of the batches between.

@@ -16,3 +16,4 @@ pub mod release;
 pub mod serve;
 pub mod settings;
 pub mod simulate;
+pub mod status;

@@ -13,11 +13,15 @@ use crate::clock::Clock;
 use crate::http::{App, operations, router};
 use crate::ingest::backfill::LogState;
 use crate::ingest::source::{
-    LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source, SourceError,
+    LogLook, LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source,
+    SourceError,
 };
 use crate::ingest::{Bell, IngestError, Letterbox, NewBeginning, Pusher, Sink};
-use crate::place::{BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream};
+use crate::place::{
+    BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream, named,
+};
 use crate::release::{Note, ReleaseError};
+use crate::status::Looker;
 use axum::Router;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,6 +58,14 @@ pub struct NodeOptions {
     pub policy: NewBeginning,
     /// Wall-clock time.
     pub clock: Clock,
+}
+
+impl NodeOptions {
+    /// One who looks at store and sources for those who ask how they are.
+    fn looker(&self) -> Looker {
+        let (own, clock) = (Some(Arc::clone(&self.catalog)), self.clock.clone());
+        Looker::new(own, &self.sources, looker, self.max_staleness, clock)
+    }
 }
 
 /// Why a node did not start or ended.
@@ -242,11 +254,7 @@ fn by_name(
     all.extend(catalogs.values().flat_map(|catalog| stream_names(catalog)));
     all.sort();
     all.dedup();
-    let mut said = options.sources.clone();
-    if let [only] = own.as_slice() {
-        // Whoever declares one stream need not name it, whatever else is still kept.
-        said.iter_mut().for_each(|(stream, _)| *stream = stream.take().or(Some(only.clone())));
-    }
+    let said = named(&options.sources, &own);
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let places = logs_of(&said, &all)?.into_iter();
     let sources: BTreeMap<String, SourcePlace> =
@@ -308,9 +316,33 @@ pub(crate) fn log_state(
     log: &Arc<Log>,
 ) -> Result<LogState, SourceError> {
     match place {
-        Some(SourcePlace::Kafka(place)) => kafka::look(place),
+        Some(place @ SourcePlace::Kafka(_)) => {
+            let (number, roster) = looker(place)?()?;
+            Ok(LogState::new(number, roster))
+        }
         place => LogState::of(&mut *source(place, stream, None, log, &Arc::default())?),
     }
+}
+
+/// Asks a log that is not the local one where it begins and ends, without reading it.
+pub(crate) fn looker(place: &SourcePlace) -> Result<LogLook, SourceError> {
+    let mut source: Box<dyn Source> = match place {
+        SourcePlace::Kafka(place) => return kafka::looker(place),
+        SourcePlace::RedisStream(place) => Box::new(RedisStreamSource::open(redis_stream(place)?)?),
+        SourcePlace::Nats(place) => nats::source(place, None)?,
+        SourcePlace::File(path) => {
+            return Err(SourceError {
+                source: place.to_string(),
+                detail: format!("{} is a file, not a log", path.display()),
+                retry: false,
+                remedy: "Ask the log that it is taken into.",
+            });
+        }
+    };
+    Ok(Box::new(move || {
+        let roster = source.roster()?;
+        Ok((source.number(), roster))
+    }))
 }
 
 /// The log that a stream's worker reads. Readers of another lane share it out among themselves.
@@ -367,13 +399,13 @@ fn redis_stream(place: &LogPlace) -> Result<RedisStreamSettings, SourceError> {
 #[cfg(feature = "kafka")]
 mod kafka {
     use crate::ingest::Sink;
-    use crate::ingest::backfill::LogState;
-    use crate::ingest::source::{KafkaProducer, KafkaSettings, KafkaSource, Source, SourceError};
+    use crate::ingest::source::{
+        KafkaProducer, KafkaSettings, KafkaSource, LogLook, Source, SourceError,
+    };
     use crate::place::KafkaPlace;
 
-    pub(super) fn look(place: &KafkaPlace) -> Result<LogState, SourceError> {
-        let (number, roster) = KafkaSource::look(&settings(place)?)?;
-        Ok(LogState::new(number, roster))
+    pub(super) fn looker(place: &KafkaPlace) -> Result<LogLook, SourceError> {
+        KafkaSource::looker(settings(place)?)
     }
 
     pub(super) fn source(
@@ -389,7 +421,7 @@ mod kafka {
 
     fn settings(place: &KafkaPlace) -> Result<KafkaSettings, SourceError> {
         KafkaSettings::parse(&place.url, place.properties.clone()).map_err(|detail| SourceError {
-            source: place.url.clone(),
+            source: place.public_url(),
             detail,
             retry: false,
             remedy: "Mend the setting `source`.",
@@ -400,11 +432,10 @@ mod kafka {
 #[cfg(not(feature = "kafka"))]
 mod kafka {
     use crate::ingest::Sink;
-    use crate::ingest::backfill::LogState;
-    use crate::ingest::source::{Source, SourceError};
+    use crate::ingest::source::{LogLook, Source, SourceError};
     use crate::place::KafkaPlace;
 
-    pub(super) fn look(place: &KafkaPlace) -> Result<LogState, SourceError> {
+    pub(super) fn looker(place: &KafkaPlace) -> Result<LogLook, SourceError> {
         Err(without(place))
     }
 
@@ -421,7 +452,7 @@ mod kafka {
 
     fn without(place: &KafkaPlace) -> SourceError {
         SourceError {
-            source: place.url.clone(),
+            source: place.public_url(),
             detail: "this program was built without Kafka".into(),
             retry: false,
             remedy: "Build it with the feature `kafka`.",

@@ -97,6 +97,15 @@ pub enum SourcePlace {
     Nats(LogPlace),
 }
 
+/// The same, where whoever declares one stream need not name it, whatever else is still kept.
+pub(crate) fn named(sources: &Sources, own: &[String]) -> Sources {
+    let mut said = sources.clone();
+    if let [only] = own {
+        said.iter_mut().for_each(|(stream, _)| *stream = stream.take().or(Some(only.clone())));
+    }
+    said
+}
+
 /// Which stream each source is of, by number.
 ///
 /// # Errors
@@ -152,11 +161,19 @@ pub struct KafkaPlace {
     pub properties: BTreeMap<String, String>,
 }
 
+impl KafkaPlace {
+    /// The URL without user and password, which it should not have.
+    pub fn public_url(&self) -> String {
+        public(&self.url)
+    }
+}
+
 /// Without the properties' values, some of which are secrets.
 impl fmt::Debug for KafkaPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&String> = self.properties.keys().collect();
-        f.debug_struct("KafkaPlace").field("url", &self.url).field("properties", &names).finish()
+        let url = self.public_url();
+        f.debug_struct("KafkaPlace").field("url", &url).field("properties", &names).finish()
     }
 }
 
@@ -191,7 +208,7 @@ impl fmt::Display for SourcePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourcePlace::File(path) => write!(f, "file:{}", path.display()),
-            SourcePlace::Kafka(kafka) => f.write_str(&kafka.url),
+            SourcePlace::Kafka(kafka) => f.write_str(&kafka.public_url()),
             SourcePlace::RedisStream(log) | SourcePlace::Nats(log) => {
                 f.write_str(&log.public_url())
             }

@@ -37,6 +37,7 @@ use crate::store::{
     Answer, Append, At, Batch, Detail, Durability, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space,
     Stand, Stats, Store, Swap, Value, check_batch, check_len, check_note, check_swaps, tail_after,
 };
+use crate::survey::{Server, Survey};
 use meta::Filed;
 use overlay::{Entry, Overlay, Row, filed_row};
 use tables::{
@@ -521,5 +522,17 @@ impl Store for EmbeddedStore {
         Box::pin(
             async move { Ok(Stats { keys: self.count()?, disk_bytes: self.engine.disk_bytes() }) },
         )
+    }
+
+    fn survey<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Survey> {
+        Box::pin(async move {
+            let server = Server {
+                place: self.engine.name(),
+                software: concat!("Trueup ", env!("CARGO_PKG_VERSION")).to_owned(),
+                used_bytes: Some(self.engine.disk_bytes()),
+                limit_bytes: None,
+            };
+            Ok(Survey::of_one(server, "one file", self.look(spaces).await?))
+        })
     }
 }

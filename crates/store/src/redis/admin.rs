@@ -20,7 +20,7 @@ const SCAN_COUNT: usize = 1000;
 
 impl Inner {
     /// The stands of all buckets, without making any.
-    async fn records(&self) -> Result<Vec<Option<Record>>, StoreError> {
+    pub(super) async fn records(&self) -> Result<Vec<Option<Record>>, StoreError> {
         let stand = |bucket| {
             let mut get = cmd("GET");
             get.arg(self.names.stand(bucket));

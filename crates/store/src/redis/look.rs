@@ -14,6 +14,7 @@ use super::script::Script;
 use super::words::{BUCKETS, Record, head, hex};
 use crate::StoreError;
 use crate::store::{Answer, Look, Marker, Meta, Space, Stand, Stands, random_u64};
+use crate::survey::common;
 
 /// After this long without a sign of its move, a bucket that did not arrive elsewhere is taken to
 /// stay; every writer then looks again, since appends went to the other node meanwhile.
@@ -177,7 +178,8 @@ impl Inner {
         let records = self.look_at(&all, false).await?;
         let mut metas: Vec<Option<Meta>> = vec![None; spaces.len()];
         if !spaces.is_empty() {
-            for view in self.view_spaces(&records, spaces).await? {
+            let there: Vec<Option<Record>> = records.iter().cloned().map(Some).collect();
+            for view in self.view_spaces(&there, spaces).await? {
                 for (all, one) in metas.iter_mut().zip(view) {
                     *all = Some(match all.take() {
                         None => one,
@@ -189,27 +191,6 @@ impl Inner {
         let stands = Stands::new(records.iter().map(Record::stand).collect());
         Ok(Look { stands, metas: metas.into_iter().flatten().collect() })
     }
-}
-
-/// What both of two buckets have.
-fn common(one: &Meta, other: &Meta) -> Meta {
-    let both = one.checkpoints.iter().filter_map(|mine| {
-        let theirs = other
-            .checkpoints
-            .iter()
-            .find(|theirs| (theirs.source, theirs.partition) == (mine.source, mine.partition))?;
-        let mut least = *mine;
-        least.offset = mine.offset.min(theirs.offset);
-        least.fresh_us = mine.fresh_us.min(theirs.fresh_us);
-        Some(least)
-    });
-    let latest = |one: Option<i64>, other: Option<i64>| one.zip(other).map(|(a, b)| a.max(b));
-    Meta {
-        complete_since_us: latest(one.complete_since_us, other.complete_since_us),
-        began_us: latest(one.began_us, other.began_us),
-        ..Meta::default()
-    }
-    .with_checkpoints(both.collect())
 }
 
 /// The rule `who` at the moment of sending, for buckets that moved meanwhile.

@@ -62,6 +62,7 @@ mod options;
 mod read;
 mod router;
 mod script;
+mod survey;
 mod swap;
 mod url;
 mod value;
@@ -92,6 +93,7 @@ use self::url::Target;
 use self::words::BUCKETS;
 use crate::StoreError;
 use crate::store::{Answer, At, Batch, Detail, Grown, Look, Read, Space, Stats, Store, Swap};
+use crate::survey::Survey;
 
 /// A store in Redis. Its verbs may be awaited on any thread; timers and sockets run on the runtime
 /// in which it was opened.
@@ -285,6 +287,10 @@ impl Store for RedisStore {
 
     fn stats(&self) -> Answer<'_, Stats> {
         self.run(self.inner.stats())
+    }
+
+    fn survey<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Survey> {
+        self.run(self.inner.survey(spaces))
     }
 
     fn checkpoint_every(&self) -> Duration {

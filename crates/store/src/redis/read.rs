@@ -174,33 +174,33 @@ impl Inner {
         }
     }
 
-    /// What every bucket knows of spaces; the buckets stand as recorded.
+    /// What every bucket knows of spaces; the buckets stand as recorded, and one without a stand
+    /// knows nothing.
     pub(super) async fn view_spaces(
         &self,
-        records: &[Record],
+        records: &[Option<Record>],
         spaces: &[Space],
     ) -> Result<Vec<Vec<Meta>>, StoreError> {
-        let questions: Vec<Question> = (0..BUCKETS)
-            .map(|bucket| Question {
-                bucket,
-                epoch: records[bucket].epoch,
-                spaces: spaces.to_vec(),
-                keys: Vec::new(),
-            })
-            .collect();
+        let question = |(bucket, record): (usize, &Option<Record>)| {
+            let epoch = record.as_ref()?.epoch;
+            Some(Question { bucket, epoch, spaces: spaces.to_vec(), keys: Vec::new() })
+        };
+        let questions: Vec<Question> = records.iter().enumerate().filter_map(question).collect();
         let orders: Vec<Order> =
             questions.iter().map(|question| self.order(question, &[], Detail::Positions)).collect();
         let replies = self.router.exchange(orders, &self.writes(None, true)).await?;
-        let views = questions.iter().zip(replies).map(|(question, reply)| {
+        let mut views = vec![vec![Meta::default(); spaces.len()]; BUCKETS];
+        for (question, reply) in questions.iter().zip(replies) {
             let view = self.view(question, reply.value, Detail::Positions)?;
-            match view.record {
-                Some(record) if record.epoch == question.epoch => Ok(view.metas),
-                _ => Err(StoreError::Unavailable {
-                    detail: format!("bucket {} was begun anew meanwhile", question.bucket),
-                }),
-            }
-        });
-        views.collect()
+            views[question.bucket] = match view.record {
+                Some(record) if record.epoch == question.epoch => view.metas,
+                _ => {
+                    let detail = format!("bucket {} was begun anew meanwhile", question.bucket);
+                    return Err(StoreError::Unavailable { detail });
+                }
+            };
+        }
+        Ok(views)
     }
 }
 

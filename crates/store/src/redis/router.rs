@@ -89,6 +89,11 @@ impl Router {
         nodes.into_values().cloned().collect()
     }
 
+    /// Who owns a bucket, as far as was found.
+    pub(super) fn owner(&self, bucket: usize) -> Option<Place> {
+        self.map().owners.get(bucket).map(|node| node.place.clone())
+    }
+
     /// A connection to the owner of a bucket. Where the known owner cannot be reached, asks once
     /// who it is now.
     pub(super) async fn link(&self, bucket: usize, lane: Lane) -> Result<Arc<Link>, StoreError> {

@@ -67,7 +67,10 @@ impl Inner {
         }
     }
 
-    async fn look_at_server(&self, node: &Arc<Node>) -> Result<(String, String), StoreError> {
+    pub(super) async fn look_at_server(
+        &self,
+        node: &Arc<Node>,
+    ) -> Result<(String, String), StoreError> {
         let link = node.link(Lane::Writes, &self.router.dial).await?;
         let mut questions = Pipeline::with_capacity(2);
         questions.cmd("INFO");
@@ -88,7 +91,7 @@ impl Inner {
 }
 
 /// The incarnation of a server by its `INFO`, as its scripts compute it.
-fn incarnation(info: &str) -> Option<String> {
+pub(super) fn incarnation(info: &str) -> Option<String> {
     let life = format!("{}{}", field(info, "run_id")?, field(info, "master_replid")?);
     let mut incarnation = sha1_hex(life.as_bytes());
     incarnation.truncate(INCARNATION_HEX);

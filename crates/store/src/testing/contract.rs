@@ -7,6 +7,7 @@ use crate::store::{
     Append, At, BASE_MARK, Batch, Checkpoint, Durability, Grown, MAX_KEY_BYTES, MAX_NOTE_BYTES,
     MAX_RECORD_BYTES, Marker, Meta, NEVER_US, Read, Space, Stand, Stands, Store, Swap, Value,
 };
+use crate::survey::BucketState;
 
 /// A rule and its sentence.
 pub type Rule = (&'static str, fn(&dyn Store));
@@ -49,6 +50,7 @@ rules![
     of_writers_that_set_a_note_at_once_one_succeeds,
     a_sync_changes_nothing_that_is_seen,
     stats_count_the_keys,
+    a_survey_says_what_a_look_says_and_makes_nothing,
     readers_never_see_a_value_older_than_its_checkpoint,
 ];
 
@@ -490,6 +492,24 @@ fn stats_count_the_keys(store: &dyn Store) {
         add(store, at, b"x");
     }
     assert_eq!(done(block_on(store.stats())).keys, 3);
+}
+
+fn a_survey_says_what_a_look_says_and_makes_nothing(store: &dyn Store) {
+    let spaces = [Space::from(USERS), Space::from(CARDS)];
+    let fresh = done(block_on(store.survey(&spaces)));
+    assert!(fresh.buckets.iter().all(|bucket| bucket.metas == [(); 2].map(|()| Meta::default())));
+    assert_eq!(done(block_on(store.survey(&spaces))).buckets, fresh.buckets, "nothing was made");
+    add(store, users(b"a"), b"one");
+    say(store, &[(spaces[0], checkpoint(0, 7, 100)), (spaces[0], checkpoint(1, 9, 90))]);
+    let look = done(block_on(store.look(&spaces)));
+    let survey = done(block_on(store.survey(&spaces)));
+    assert_eq!([0, 1].map(|nth| survey.common(nth)), *look.metas);
+    let stands: Vec<Stand> = survey.buckets.iter().map(|bucket| bucket.stand).collect();
+    assert_eq!(Stands::new(stands), look.stands);
+    for bucket in &survey.buckets {
+        assert_eq!(bucket.state, BucketState::Sound);
+        assert!(bucket.server < survey.servers.len() && bucket.metas.len() == 2);
+    }
 }
 
 fn tail_len(value: &Value) -> u64 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::StoreError;
 use crate::store::{Answer, At, Batch, Detail, Grown, Look, Read, Space, Stats, Store, Swap};
+use crate::survey::Survey;
 
 /// A verb of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,8 @@ pub enum Verb {
     Sync,
     /// [`Store::stats`].
     Stats,
+    /// [`Store::survey`].
+    Survey,
 }
 
 /// When a call fails.
@@ -155,6 +158,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn stats(&self) -> Answer<'_, Stats> {
         self.play(Verb::Stats, self.inner.stats())
+    }
+
+    fn survey<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Survey> {
+        self.play(Verb::Survey, self.inner.survey(spaces))
     }
 
     fn checkpoint_every(&self) -> Duration {

@@ -152,7 +152,8 @@ impl ServerArgs {
 
 /// Writes data to standard output. A reader that has seen enough (`head`) is no failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| format!("error: standard output: {error}").into()),
     }

@@ -21,6 +21,7 @@ mod push;
 mod run;
 mod simulate;
 mod state;
+mod status;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -68,6 +69,8 @@ enum Command {
     Forget(change::Args),
     /// Look at the state in the store
     State(state::Args),
+    /// Show how far everything is: sources, lag, store, buckets, definitions, dead letters
+    Status(status::Args),
     /// Build a training set from history
     Train(train::Args),
     /// Make card transactions with fraud scenarios
@@ -99,6 +102,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Promote(args) => change::run(&args, change::Change::Promote).map(done),
         Command::Forget(args) => change::run(&args, change::Change::Forget).map(done),
         Command::State(args) => state::run(&args).map(done),
+        Command::Status(args) => status::run(&args),
         Command::Train(args) => train::run(&args).map(done),
         Command::Simulate(args) => simulate::run(&args).map(done),
         Command::Bench(args) => bench::run(&args).map(done),

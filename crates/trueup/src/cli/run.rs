@@ -73,8 +73,17 @@ pub(super) async fn listen(
     Ok((listener, address))
 }
 
-/// Returns when the process is told to stop.
+/// Returns when the process is told to stop, and says so.
 pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let told = told_to_stop()?;
+    Ok(async move {
+        told.await;
+        eprintln!("stopping");
+    })
+}
+
+/// Returns when the process is told to stop.
+pub(super) fn told_to_stop() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
@@ -82,7 +91,6 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static,
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
-        eprintln!("stopping");
     })
 }
 

@@ -127,6 +127,11 @@ impl Client {
         self.inner.pool.size()
     }
 
+    /// The server's URL.
+    pub fn server(&self) -> String {
+        format!("http://{}", self.inner.server.authority())
+    }
+
     /// How long a request may take.
     pub fn timeout(&self) -> Duration {
         self.inner.timeout

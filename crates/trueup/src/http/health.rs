@@ -63,9 +63,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let parts = parts(&app).await;
     let ready = parts.iter().all(|part| part.trouble.is_none());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let verbose =
-        uri.query().is_some_and(|query| query.split('&').any(|q| q.starts_with("verbose")));
-    if !verbose {
+    if !is_verbose(&uri) {
         return (status, if ready { "ready\n" } else { "not ready; see /readyz?verbose\n" })
             .into_response();
     }
@@ -77,6 +75,10 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
     };
     let body = json!({ "ready": ready, "parts": parts.iter().map(part).collect::<Vec<Value>>() });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+fn is_verbose(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|q| q.starts_with("verbose")))
 }
 
 async fn parts(app: &App) -> Vec<Part> {
@@ -120,9 +122,21 @@ async fn freshness(app: &App, live: &Live) -> Vec<i64> {
     fresh
 }
 
-/// How far each stream is: what `trueup status` shows.
-pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
+/// How far each stream is, as this process counts; with `?verbose` what `trueup status` shows.
+pub(super) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let live = app.live();
+    if is_verbose(&uri)
+        && let Some(looker) = app.looker.lock().await.as_mut()
+    {
+        let local = live.pusher.log.as_ref();
+        let local = local.ok_or_else(|| "another process has the local log".to_string());
+        let mut status = looker.look(app.place.clone(), Ok(&*app.store), local).await;
+        let trouble =
+            |it: &WorkerHealth| Some(format!("ingest {}: {}", it.stream, it.trouble.as_ref()?));
+        status.remarks.extend(app.health.workers().iter().filter_map(trouble));
+        let body = json!(status).to_string();
+        return ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+    }
     let streams = live.catalog().streams().iter().zip(&live.pusher.progress).enumerate();
     let streams = streams.map(|(number, (part, progress))| {
         let (name, counts, applied) = (&part.stream.name, &progress.counts, progress.applied());

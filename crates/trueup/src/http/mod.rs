@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::ingest::Pusher;
 use crate::release::Told;
 use crate::serve::Serving;
+use crate::status::Looker;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
@@ -79,6 +80,11 @@ pub struct App {
     pub metrics: Metrics,
     /// The bearer token that callers must have, if any.
     pub token: Option<String>,
+    /// Looks at everything for those who ask how it is, one after the other; `None` where nobody
+    /// gave one.
+    looker: tokio::sync::Mutex<Option<Looker>>,
+    /// Where the state is, without secrets.
+    place: String,
     in_flight: Semaphore,
 }
 
@@ -102,8 +108,17 @@ impl App {
             health,
             metrics,
             token,
+            looker: tokio::sync::Mutex::default(),
+            place: String::new(),
             in_flight,
         }
+    }
+
+    /// With one who looks at store and sources for `/v1/status?verbose`.
+    #[must_use]
+    pub fn looked_at_by(mut self, looker: Looker, place: String) -> App {
+        (self.looker, self.place) = (tokio::sync::Mutex::new(Some(looker)), place);
+        self
     }
 
     /// What is served now.
@@ -144,9 +159,10 @@ pub const ROUTES: [(&str, &str); 12] = [
 ];
 
 /// Those of a process that only applies events: how it is, and what it could not use.
-const OPERATIONS: [&str; 5] = [
+const OPERATIONS: [&str; 6] = [
     "/v1/dead-letters/{stream}",
     "/v1/dead-letters/{stream}/replay",
+    "/v1/status",
     "/livez",
     "/readyz",
     "/metrics",

@@ -30,7 +30,7 @@ pub fn document() -> Value {
             "/v1/dead-letters/{stream}/replay": { "post": dead_letters_again() },
             "/v1/views": { "get": plain("The views, their keys, columns and rows", "Views") },
             "/v1/definitions/{change}": { "post": change() },
-            "/v1/status": { "get": plain("How far each stream has been applied", "Streams") },
+            "/v1/status": { "get": status() },
             "/livez": { "get": text("The process is there; depends on nothing", false) },
             "/readyz": { "get": text("Whether requests are answered with values", true) },
             "/metrics": { "get": text("Metrics in Prometheus' text format", false) },
@@ -190,6 +190,16 @@ fn dead_letters_again() -> Value {
 fn plain(summary: &str, name: &str) -> Value {
     let codes = [POST_PROBLEMS[1], POST_PROBLEMS[6]];
     json!({ "summary": summary, "responses": responses(json_reply(summary, name), &codes) })
+}
+
+fn status() -> Value {
+    let mut status = plain("How far each stream has been applied", "Streams");
+    status["parameters"] = json!([{
+        "name": "verbose", "in": "query", "allowEmptyValue": true,
+        "description": "Ask store and sources too: what `trueup status --json` prints",
+        "schema": { "type": "string" },
+    }]);
+    status
 }
 
 fn text(summary: &str, can_be_unavailable: bool) -> Value {

@@ -38,4 +38,5 @@ pub use prepare::{Prepared, prepare};
 pub use progress::{Applied, Bell, Counts, Progress};
 pub use push::{PushError, Pushed, Pusher, RejectedEvent, Sink};
 pub use standing::NewBeginning;
+pub(crate) use standing::gap;
 pub use worker::{Worker, WorkerOptions};

@@ -70,7 +70,7 @@ pub(super) fn gaps(
 }
 
 /// Why what comes after a group's checkpoints is not in the log.
-fn gap(meta: &Meta, source: u32, roster: &[PartitionInfo]) -> Option<String> {
+pub(crate) fn gap(meta: &Meta, source: u32, roster: &[PartitionInfo]) -> Option<String> {
     let mine = |checkpoint: &&Checkpoint| checkpoint.source == source;
     if !meta.checkpoints.is_empty() && !meta.checkpoints.iter().any(|it| mine(&it)) {
         return Some("the log was made anew".to_string());

@@ -98,7 +98,8 @@ impl Follower {
         let live = channels.live(&catalog, &store, &options.clock, max_staleness_us)?;
         let metrics = Metrics::new().map_err(|error| NodeError::Metrics(error.to_string()))?;
         let (health, token) = (Health::default(), options.token.clone());
-        let app = Arc::new(App::new(live.serving, live.pusher, health, metrics, token));
+        let app = App::new(live.serving, live.pusher, health, metrics, token);
+        let app = Arc::new(app.looked_at_by(options.looker(), options.place.to_string()));
         let mut follower = Follower {
             app,
             store,

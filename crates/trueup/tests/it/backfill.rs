@@ -120,7 +120,7 @@ impl Server {
     }
 
     /// `trueup run`, or `trueup serve`.
-    fn of(folder: &Path, command: &str) -> Server {
+    pub(crate) fn of(folder: &Path, command: &str) -> Server {
         let mut process = trueup(folder, &[command]);
         let mut process = process.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();

@@ -34,6 +34,7 @@ mod repeats;
 mod serving;
 mod source;
 mod state;
+mod status;
 mod support;
 mod tour;
 mod training;

@@ -62,6 +62,14 @@ impl Running {
         let _ = self.0.wait();
     }
 
+    pub(crate) fn new(process: Child) -> Running {
+        Running(process)
+    }
+
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        self.0.wait().unwrap()
+    }
+
     /// Sends a signal such as `-STOP`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap();
@@ -111,7 +119,13 @@ impl Pipeline {
         pipeline
     }
 
-    fn with(store: &str, workers: usize, partitions: u32, max_staleness: &str) -> Pipeline {
+    /// The same with so many partitions of the topic, and a bound on staleness.
+    pub(crate) fn with(
+        store: &str,
+        workers: usize,
+        partitions: u32,
+        max_staleness: &str,
+    ) -> Pipeline {
         let broker = Broker::start();
         let (topic, group) = (fresh("payments"), fresh("group"));
         tokio::task::block_in_place(|| broker.make_topic(&topic, partitions));
@@ -198,6 +212,11 @@ impl Pipeline {
     pub(crate) fn replace(&mut self, number: usize) {
         self.workers[number].kill();
         self.workers[number] = worker(self.folder.path(), number);
+    }
+
+    /// Where the settings are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts one more worker.

@@ -9,3 +9,4 @@ mod fitness;
 mod network;
 mod rules;
 mod support;
+mod survey;

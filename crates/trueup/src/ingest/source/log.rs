@@ -1,6 +1,8 @@
 //! The local log as a source: one partition, read by this process alone.
 
-use super::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord, log_number};
+use super::{
+    Bounds, LogEdges, PartitionInfo, Polled, Source, SourceError, SourceRecord, log_number,
+};
 use crate::ingest::progress::Bell;
 use std::sync::Arc;
 use trueup_store::{Log, LogRecord, Lot, StoreError, StreamInfo};
@@ -41,6 +43,17 @@ impl LogSource {
         Ok(source)
     }
 
+    /// The number and the partitions of a stream's log, for one who does not read it: no
+    /// partitions where nothing was ever put in, and nothing is made.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn look(log: &Log, stream: &str) -> Result<LogEdges, SourceError> {
+        let info = log.info(stream).map_err(|error| failed(stream, &error))?;
+        let number = info.as_ref().map_or(0, |info| number_of(info.birth));
+        Ok((number, info.iter().map(partition).collect()))
+    }
+
     fn known(&self) -> Result<Option<StreamInfo>, SourceError> {
         self.log.info(&self.stream).map_err(|error| self.failed(&error))
     }
@@ -65,17 +78,29 @@ impl LogSource {
     }
 
     fn failed(&self, error: &StoreError) -> SourceError {
-        let advice = error.advice();
-        let said = error.to_string();
-        // The store's sentence ends with its remedy, which has a place of its own here.
-        let detail = said.strip_suffix(advice.remedy).unwrap_or(&said).trim_end_matches([' ', '.']);
-        SourceError { retry: advice.retry, ..self.refused(detail, advice.remedy) }
+        failed(&self.stream, error)
     }
 
     fn refused(&self, detail: &str, remedy: &'static str) -> SourceError {
-        let source = format!("log:{}", self.stream);
-        SourceError { source, detail: detail.to_owned(), retry: false, remedy }
+        refused(&self.stream, detail, remedy)
     }
+}
+
+fn failed(stream: &str, error: &StoreError) -> SourceError {
+    let advice = error.advice();
+    let said = error.to_string();
+    // The store's sentence ends with its remedy, which has a place of its own here.
+    let detail = said.strip_suffix(advice.remedy).unwrap_or(&said).trim_end_matches([' ', '.']);
+    SourceError { retry: advice.retry, ..refused(stream, detail, advice.remedy) }
+}
+
+fn refused(stream: &str, detail: &str, remedy: &'static str) -> SourceError {
+    let source = format!("log:{stream}");
+    SourceError { source, detail: detail.to_owned(), retry: false, remedy }
+}
+
+fn partition(info: &StreamInfo) -> PartitionInfo {
+    PartitionInfo { partition: PARTITION, first: info.first, end: info.end }
 }
 
 impl Source for LogSource {
@@ -84,8 +109,7 @@ impl Source for LogSource {
     }
 
     fn roster(&mut self) -> Result<Vec<PartitionInfo>, SourceError> {
-        let StreamInfo { first, end, .. } = self.info()?;
-        Ok(vec![PartitionInfo { partition: PARTITION, first, end }])
+        Ok(vec![partition(&self.info()?)])
     }
 
     fn seek(&mut self, places: &[(u32, u64)]) -> Result<(), SourceError> {

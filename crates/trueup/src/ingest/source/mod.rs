@@ -26,7 +26,7 @@ pub use log::LogSource;
 #[cfg(feature = "nats")]
 pub use nats::{NatsProducer, NatsSettings, NatsSource};
 pub use produce::ProduceError;
-pub use redis_stream::{RedisStreamProducer, RedisStreamSettings, RedisStreamSource};
+pub use redis_stream::{RedisStreamProducer, RedisStreamSettings, RedisStreamSource, entry_id};
 
 use std::fmt;
 use std::time::Duration;
@@ -69,6 +69,13 @@ pub struct PartitionInfo {
     /// One past the last offset.
     pub end: u64,
 }
+
+/// A log's number, and all its partitions.
+pub type LogEdges = (u32, Vec<PartitionInfo>);
+
+/// Asks a log where it begins and ends, again and again, for one who does not read it. Blocks, each
+/// time for a bounded time.
+pub type LogLook = Box<dyn FnMut() -> Result<LogEdges, SourceError> + Send>;
 
 /// How much one poll may bring, and how long it may wait for the first record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

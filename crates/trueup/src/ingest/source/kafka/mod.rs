@@ -33,7 +33,9 @@ mod settings;
 pub use producer::{KafkaProducer, Sent};
 pub use settings::KafkaSettings;
 
-use super::{Bounds, PartitionInfo, Polled, Source, SourceError, SourceRecord, log_number};
+use super::{
+    Bounds, LogLook, PartitionInfo, Polled, Source, SourceError, SourceRecord, log_number,
+};
 use ask::{ANSWER, Asker};
 use error::{failed, failed_with, passes};
 use group::Group;
@@ -127,8 +129,9 @@ impl KafkaSource {
     ///
     /// # Errors
     /// [`SourceError`].
-    pub fn look(settings: &KafkaSettings) -> Result<(u32, Vec<PartitionInfo>), SourceError> {
-        Ok((number_of(settings.topic()), roster(&Asker::open(settings)?, settings)?))
+    pub fn looker(settings: KafkaSettings) -> Result<LogLook, SourceError> {
+        let asker = Asker::open(&settings)?;
+        Ok(Box::new(move || Ok((number_of(settings.topic()), roster(&asker, &settings)?))))
     }
 
     fn failed(&self, what: &str, error: &KafkaError) -> SourceError {

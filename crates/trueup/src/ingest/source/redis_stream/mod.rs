@@ -45,6 +45,11 @@ use std::time::{Duration, Instant};
 /// The field of an entry that is the event.
 const FIELD: &str = "event";
 
+/// The entry at an offset, as the server names it.
+pub fn entry_id(offset: u64) -> String {
+    Id(offset).to_string()
+}
+
 /// A log of streams, as one reader of its group reads it.
 pub struct RedisStreamSource {
     link: Link,
