@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The state begins as in a long run: a card has a hundred events within the longest window, and
-//! what leaves it is trimmed. The ways take turns; a ratio is the median of the rounds' own, so that
-//! other work on the machine takes from all of them alike.
+//! what leaves it is trimmed. The ways take turns; a ratio is the median of the rounds' own, so
+//! that other work on the machine takes from all of them alike.
 
 mod today;
 mod workload;

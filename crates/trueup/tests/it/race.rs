@@ -2,6 +2,7 @@
 //! and waits for a person, for events that were never missing.
 
 use crate::support::{SQL, catalog, payment};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -74,12 +75,18 @@ impl Scene {
 }
 
 /// A log that has gone on when it has said where it ends.
-struct GoesOn<'a> {
+struct GoesOn {
     log: LogSource,
-    scene: &'a Scene,
+    scene: &'static Scene,
 }
 
-impl Source for GoesOn<'static> {
+impl fmt::Debug for GoesOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.log.fmt(f)
+    }
+}
+
+impl Source for GoesOn {
     fn number(&self) -> u32 {
         self.log.number()
     }

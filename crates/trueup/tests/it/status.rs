@@ -28,8 +28,10 @@ fn text(folder: &Path, arguments: &[&str]) -> String {
 fn shape(text: &str) -> Vec<String> {
     let has_digit = |word: &str| word.contains(|c: char| c.is_ascii_digit());
     let varies = |word: &str| word.ends_with("iB") || (has_digit(word) && word != "30");
-    let word = |word| if varies(word) { "#" } else { word };
-    let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
+    let line = |line: &str| {
+        let words = line.split_whitespace().map(|word| if varies(word) { "#" } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    };
     text.lines().map(line).collect()
 }
 
@@ -178,7 +180,8 @@ mod on_redis_and_kafka {
     #[tokio::test(flavor = "multi_thread")]
     async fn lag_is_told_without_a_worker_and_is_gone_when_one_has_caught_up() {
         let password = Some(SECRET.to_owned());
-        let mut redis = RedisServer::start(Setup { password, ..Setup::default() });
+        let asked = Setup::with(&["--requirepass", SECRET]);
+        let mut redis = RedisServer::start(Setup { password, ..asked });
         let url = format!("redis://:{SECRET}@127.0.0.1:{}", redis.port());
         let mut pipeline = Pipeline::with(&url, 0, 2, "1d");
         pipeline.push(200).await;
