@@ -193,10 +193,26 @@ impl RedisServer {
         self.signal("-STOP");
     }
 
+    /// Waits until a replica has everything that was written here up to now. `WAIT` does not: it
+    /// knows of the writes of its own connection only.
+    ///
+    /// # Panics
+    /// When the replica does not get it in time.
+    pub fn wait_for_replica(&self, replica: &Self) {
+        let offset = |server: &Self, name: &str| -> Option<u64> {
+            let said = server.text("INFO replication");
+            said.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let written = offset(self, "master_repl_offset:");
+        wait_until("a replica has what was written", || {
+            offset(replica, "slave_repl_offset:") >= written
+        });
+    }
+
     /// From here on a replica gets nothing more of what this one writes, and is frozen; it keeps
     /// what it has got. A failover to it loses the rest.
     pub fn cut_off(&self, replica: &Self) {
-        self.command("WAIT 1 5000");
+        self.wait_for_replica(replica);
         replica.freeze();
         self.command("CLIENT KILL TYPE slave");
     }

@@ -66,7 +66,7 @@ fn a_takeover_away_and_back_that_no_connection_notices_is_noticed() {
     let bucket = bucket_of(&store, "a");
     let owner = cluster.owner(bucket.slot);
     let other = owner + 3;
-    cluster.nodes[owner].command("WAIT 1 5000");
+    cluster.nodes[owner].wait_for_replica(&cluster.nodes[other]);
     let role = |nth: usize, role: &str| {
         wait_until("a role", || cluster.nodes[nth].text("INFO replication").contains(role));
     };

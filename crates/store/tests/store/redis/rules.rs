@@ -70,7 +70,7 @@ fn without_inc_a_checkpoint_speaks_of_appends_that_a_failover_lost() {
         write(&store, &under, "a", "one ", Some(1)).expect("it appends");
         let owner = cluster.owner(bucket_of(&store, "a").slot);
         let (old, new) = (&cluster.nodes[owner], &cluster.nodes[owner + 3]);
-        old.command("WAIT 1 5000");
+        old.wait_for_replica(new);
         // The replica is sent to a primary that is not there, so it follows nobody for a while.
         new.command("CONFIG SET masterauth wrong");
         old.command("ACL SETUSER default resetpass >secret");
