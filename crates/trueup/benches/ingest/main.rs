@@ -152,7 +152,7 @@ async fn seconds(
 impl Writer {
     /// Under a prefix of its own.
     async fn new(server: &RedisServer, prefix: &str) -> Writer {
-        let file = SourceFile { name: "payments.sql".to_owned(), text: DEFINITION.to_owned() };
+        let file = SourceFile { name: "four_windows.sql".to_owned(), text: DEFINITION.to_owned() };
         let catalog = Catalog::new(trueup_sql::compile(&[file]).expect("it compiles"));
         let mut options = RedisOptions::default();
         prefix.clone_into(&mut options.prefix);

@@ -1,5 +1,4 @@
-//! Card transactions out of numbers, and the definition that keeps their windows: two over each of
-//! two groups, the cards exact and the merchants in bins of a minute.
+//! Card transactions out of numbers, and the definition that keeps their windows.
 
 use arrow::array::RecordBatch;
 use serde_json::json;
@@ -20,23 +19,7 @@ const STEP_MS: u64 = WINDOW_MS / (CARDS * EVENTS_OF_A_CARD) as u64;
 const START_MS: u64 = 1_760_000_000_000;
 
 /// What is kept.
-pub(super) const DEFINITION: &str = "
-CREATE TABLE payments (
-  id BIGINT PRIMARY KEY, at TIMESTAMP NOT NULL, card BIGINT, merchant BIGINT, amount DECIMAL(12,2)
-) WITH (event_time = 'at', lateness = '1 minute');
-CREATE VIEW risk AS SELECT id,
-  count(*) OVER card_hour AS n_hour, sum(amount) OVER card_day AS total_day,
-  count(*) OVER merchant_hour AS merchant_n, sum(amount) OVER merchant_day AS merchant_total
-FROM payments WINDOW
-  card_hour AS (PARTITION BY card ORDER BY at
-                RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW),
-  card_day AS (PARTITION BY card ORDER BY at
-               RANGE BETWEEN INTERVAL '1 day' PRECEDING AND CURRENT ROW),
-  merchant_hour AS (PARTITION BY merchant ORDER BY date_bin(INTERVAL '1 minute', at)
-                    RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW),
-  merchant_day AS (PARTITION BY merchant ORDER BY date_bin(INTERVAL '1 minute', at)
-                   RANGE BETWEEN INTERVAL '1 day' PRECEDING AND CURRENT ROW);
-";
+pub(super) const DEFINITION: &str = include_str!("../four_windows.sql");
 
 /// One event.
 #[derive(Clone, Copy, Debug)]
