@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod database;
 pub mod demo;
 pub mod fault;
 pub mod http;

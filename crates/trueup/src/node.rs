@@ -10,6 +10,7 @@ use self::keeper::Keeper;
 use self::lanes::Catalogs;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
+use crate::database::{self, DatabaseError};
 use crate::http::{App, operations, router};
 use crate::ingest::backfill::LogState;
 use crate::ingest::source::{
@@ -21,6 +22,8 @@ use crate::place::{
     BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream, named,
 };
 use crate::release::{Note, ReleaseError};
+use crate::serve::{Fallback, Tables};
+use crate::settings::DatabaseSettings;
 use crate::status::Looker;
 use axum::Router;
 use std::collections::BTreeMap;
@@ -48,6 +51,8 @@ pub struct NodeOptions {
     pub sources: Sources,
     /// What becomes of records that cannot be used.
     pub bad: BadRecords,
+    /// The database that is asked for what the store does not vouch for.
+    pub database: Option<DatabaseSettings>,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token that callers must have, if any.
@@ -76,6 +81,8 @@ pub enum NodeError {
     Store(StoreError),
     /// A worker.
     Ingest(IngestError),
+    /// The database.
+    Database(DatabaseError),
     /// The definitions in service.
     Release(ReleaseError),
     /// The settings and the definitions do not fit together.
@@ -91,6 +98,7 @@ impl fmt::Display for NodeError {
         match self {
             NodeError::Store(error) => error.fmt(f),
             NodeError::Ingest(error) => error.fmt(f),
+            NodeError::Database(error) => write!(f, "setting database: {error}"),
             NodeError::Release(error) => error.fmt(f),
             NodeError::Settings(reason) => f.write_str(reason),
             NodeError::Metrics(error) => write!(f, "the metrics do not fit together: {error}"),
@@ -297,6 +305,44 @@ pub(crate) async fn open(
             Ok((Arc::new(store), log))
         }
     }
+}
+
+/// The database that is asked for what the store does not vouch for, if settings name one. Tables
+/// that do not fit are refused now; one that is away may come back.
+async fn fallback(options: &NodeOptions) -> Result<Option<Arc<Fallback>>, NodeError> {
+    let Some(settings) = &options.database else { return Ok(None) };
+    let tables = tables(settings, &options.catalog, options.clock.clone())?;
+    match tables.look(&options.catalog).await {
+        Ok(warnings) => warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
+        Err(error @ DatabaseError::Away(_)) => {
+            let place = &settings.place;
+            tracing::warn!(%place, %error, "what the store lacks is UNKNOWN meanwhile");
+        }
+        Err(error) => return Err(NodeError::Database(error)),
+    }
+    Ok(Some(Arc::clone(tables.fallback())))
+}
+
+/// The database of settings, for the streams of these definitions; nobody has looked at it yet.
+///
+/// # Errors
+/// It is none that can be asked, or settings name a stream that there is not.
+pub(crate) fn tables(
+    settings: &DatabaseSettings,
+    catalog: &Catalog,
+    clock: Clock,
+) -> Result<Tables, NodeError> {
+    let DatabaseSettings { place, tables, bounds } = settings;
+    if let Some(stream) = tables.keys().find(|name| catalog.stream(name).is_none()) {
+        return Err(NodeError::Settings(format!(
+            "[database_tables.{stream}]: there is no stream {stream}; there are: {}",
+            catalog.stream_names()
+        )));
+    }
+    let database = database::open(place, bounds.connections, bounds.timeout);
+    let database = database.map_err(NodeError::Database)?;
+    let fallback = Fallback::new(database, tables.clone(), *bounds, clock);
+    Ok(Tables::new(Arc::new(fallback), catalog))
 }
 
 fn redis_options(place: &RedisPlace) -> RedisOptions {

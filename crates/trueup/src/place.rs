@@ -50,7 +50,7 @@ impl RedisPlace {
 }
 
 /// A URL without user and password.
-fn public(url: &str) -> String {
+pub(crate) fn public(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
     format!("{scheme}://{server}")

@@ -1,7 +1,12 @@
-//! `trueup check`: what the definitions say, or the first thing in them that cannot be kept.
+//! `trueup check`: what the definitions say, or the first thing in them that cannot be kept; and
+//! whether the tables of the database fit them, where settings name one.
 
 use super::Failure;
 use super::common::{self, Output, SettingsArgs};
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::node::{self, NodeError};
+use crate::settings::DatabaseSettings;
 use serde_json::{Value, json};
 use trueup_core::{Frame, Func, Keep};
 use trueup_sql::{Definitions, GroupDef, sql_type};
@@ -18,10 +23,25 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.settings.load()?;
     let definitions = common::compiled(&settings)?;
+    if let Some(database) = &settings.database {
+        look(database, &definitions)?;
+    }
     common::print(&match args.output {
         Output::Json => format!("{}\n", document(&definitions)),
         Output::Text => text(&definitions),
     })
+}
+
+/// Looks at the tables of a database that settings name; an index that is missing is a warning.
+fn look(database: &DatabaseSettings, definitions: &Definitions) -> Result<(), Failure> {
+    let catalog = Catalog::new(definitions.clone());
+    let look = async {
+        let tables = node::tables(database, &catalog, Clock::system())?;
+        tables.look(&catalog).await.map_err(NodeError::Database)
+    };
+    let warnings = common::runtime()?.block_on(look).map_err(|error| format!("error: {error}"))?;
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    Ok(())
 }
 
 fn text(definitions: &Definitions) -> String {

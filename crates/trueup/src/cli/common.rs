@@ -46,6 +46,10 @@ pub(super) struct SettingsArgs {
     /// records are bad (setting max_bad_percent)
     #[arg(long)]
     accept_bad: bool,
+    /// The database that is asked for what the store does not vouch for:
+    /// postgres://USER@HOST:PORT/NAME or sqlite:PATH
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     /// The address to listen on, or of the server to talk to; `ingest` listens nowhere without it
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -73,6 +77,7 @@ impl SettingsArgs {
                 source: (!self.source.is_empty()).then(|| Said::Many(self.source.clone())),
                 dead_letters: self.dead_letters.clone(),
                 accept_bad: self.accept_bad.then_some(true),
+                database: self.database.clone(),
                 listen: self.listen.clone(),
                 // On the command line it can only mean this process.
                 ingest_listen: self.listen.clone(),

@@ -34,6 +34,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         place: settings.store.clone(),
         sources: settings.sources.clone(),
         bad: settings.bad.clone(),
+        database: None,
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: true,

@@ -35,6 +35,7 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
         place: settings.store.clone(),
         sources: settings.sources.clone(),
         bad: settings.bad.clone(),
+        database: settings.database.clone(),
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: part == Part::Both,

@@ -54,6 +54,7 @@ impl Server {
             place: Place::Embedded(state),
             sources: Sources::new(),
             bad: BadRecords::default(),
+            database: None,
             max_staleness: MAX_STALENESS,
             token: None,
             ingest: true,

@@ -111,6 +111,7 @@ async fn answer(
     let stages = [
         ("parse", parse),
         ("store", answered.store),
+        ("fallback", answered.fallback),
         ("compute", answered.compute),
         ("encode", encode),
     ];

@@ -6,8 +6,8 @@ use crate::ingest::Progress;
 use crate::serve::{Answered, Status};
 use axum::http::StatusCode;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -31,6 +31,9 @@ pub struct Metrics {
     freshness: IntGaugeVec,
     partition_lag: IntGaugeVec,
     partition_lag_s: GaugeVec,
+    fallback: IntCounterVec,
+    database_queries: IntGauge,
+    database_paused: IntGauge,
     /// One scrape at a time sets the counters that are kept elsewhere.
     scrape: Mutex<()>,
 }
@@ -90,6 +93,19 @@ impl Metrics {
                 ),
                 &each,
             )?,
+            fallback: counter(
+                "trueup_fallback_total",
+                "What became of questions to the database for what the store does not vouch for.",
+                &["what"],
+            )?,
+            database_queries: IntGauge::new(
+                "trueup_database_queries",
+                "Queries to the database that are under way.",
+            )?,
+            database_paused: IntGauge::new(
+                "trueup_database_paused",
+                "1 while the database is left alone because it fails.",
+            )?,
             scrape: Mutex::new(()),
         };
         metrics.register()?;
@@ -98,7 +114,7 @@ impl Metrics {
 
     fn register(&self) -> Result<(), prometheus::Error> {
         let metrics = self;
-        let all: [Box<dyn prometheus::core::Collector>; 9] = [
+        let all: [Box<dyn prometheus::core::Collector>; 12] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.statuses.clone()),
             Box::new(metrics.stages.clone()),
@@ -108,6 +124,9 @@ impl Metrics {
             Box::new(metrics.freshness.clone()),
             Box::new(metrics.partition_lag.clone()),
             Box::new(metrics.partition_lag_s.clone()),
+            Box::new(metrics.fallback.clone()),
+            Box::new(metrics.database_queries.clone()),
+            Box::new(metrics.database_paused.clone()),
         ];
         all.into_iter().try_for_each(|one| metrics.registry.register(one))
     }
@@ -140,6 +159,7 @@ impl Metrics {
         self.freshness.reset();
         self.partition_lag.reset();
         self.partition_lag_s.reset();
+        self.fallback.reset();
         let (now, live) = (app.clock.now().0, app.live());
         let streams = live.catalog().streams().iter().zip(&live.pusher.progress);
         for (number, (part, progress)) in streams.enumerate() {
@@ -179,6 +199,14 @@ impl Metrics {
                 gauge(&self.freshness, now.abs_diff(applied.fresh_us.min(now)));
             }
             self.partitions(stream, progress, now);
+        }
+        if let Some(tables) = &live.serving.tables {
+            let fallback = tables.fallback();
+            for (what, count) in fallback.counts.all() {
+                self.fallback.with_label_values(&[what]).inc_by(count);
+            }
+            self.database_queries.set(i64::try_from(fallback.in_flight()).unwrap_or(i64::MAX));
+            self.database_paused.set(i64::from(fallback.is_paused()));
         }
         self.encode()
     }

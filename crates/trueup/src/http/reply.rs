@@ -41,12 +41,14 @@ pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Duration) {
         write_row(&mut out, reply, row, answer);
     }
     let encode = began.elapsed();
-    let Answered { store, compute, .. } = reply.answered;
+    let Answered { store, fallback, compute, .. } = reply.answered;
     let _ = write!(
         out,
-        "],\"timing_us\":{{\"parse\":{},\"store\":{},\"compute\":{},\"encode\":{}}}}}",
+        "],\"timing_us\":{{\"parse\":{},\"store\":{},\"fallback\":{},\"compute\":{},\
+         \"encode\":{}}}}}",
         reply.parse.as_micros(),
         store.as_micros(),
+        fallback.as_micros(),
         compute.as_micros(),
         encode.as_micros()
     );

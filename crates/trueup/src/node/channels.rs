@@ -8,7 +8,7 @@ use crate::http::Live;
 use crate::ingest::source::Source;
 use crate::ingest::{Bell, IngestError, Letterbox, Progress, Pusher, Sink};
 use crate::place::SourcePlace;
-use crate::serve::Serving;
+use crate::serve::{Fallback, Serving, Tables};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trueup_store::{Log, Store};
@@ -28,6 +28,8 @@ pub(super) struct Channels {
     /// Where dead letters go besides.
     pub(super) letterbox: Option<Arc<Letterbox>>,
     sources: BTreeMap<String, SourcePlace>,
+    /// The database that is asked for what the store does not vouch for.
+    fallback: Option<Arc<Fallback>>,
     met: BTreeMap<String, Channel>,
 }
 
@@ -37,8 +39,9 @@ impl Channels {
         log: Option<Arc<Log>>,
         letterbox: Option<Arc<Letterbox>>,
         sources: BTreeMap<String, SourcePlace>,
+        fallback: Option<Arc<Fallback>>,
     ) -> Channels {
-        Channels { log, letterbox, sources, met: BTreeMap::new() }
+        Channels { log, letterbox, sources, fallback, met: BTreeMap::new() }
     }
 
     /// The channel of a stream, which is opened if it is new.
@@ -92,7 +95,10 @@ impl Channels {
             progress: channels.iter().map(|channel| Arc::clone(&channel.progress)).collect(),
             wakes: channels.iter().map(|channel| Arc::clone(&channel.wake)).collect(),
         };
-        let serving = Serving { catalog, store: Arc::clone(store), clock, max_staleness_us };
+        let tables = self.fallback.as_ref();
+        let tables = tables.map(|fallback| Tables::new(Arc::clone(fallback), &catalog));
+        let store = Arc::clone(store);
+        let serving = Serving { catalog, store, clock, max_staleness_us, tables };
         Ok(Live { serving, pusher })
     }
 }

@@ -3,7 +3,7 @@
 
 use super::channels::Channels;
 use super::lanes::{Catalogs, Ground, Lane, layout};
-use super::{NodeError, NodeOptions, by_name, letterbox, open};
+use super::{NodeError, NodeOptions, by_name, fallback, letterbox, open};
 use crate::catalog::Catalog;
 use crate::http::{App, Health, Metrics, WorkerHealth};
 use crate::ingest::{IngestError, NewBeginning};
@@ -66,7 +66,8 @@ impl Follower {
         }
         let sources = by_name(&options, seen.as_ref().map(|seen| &seen.note), &catalogs)?;
         let letterbox = letterbox(options.bad.also_to.as_ref())?;
-        let mut channels = Channels::new(log.clone(), letterbox, sources);
+        let fallback = runtime.block_on(fallback(&options))?;
+        let mut channels = Channels::new(log.clone(), letterbox, sources, fallback);
         let ground = log.filter(|_| options.ingest).map(|log| Ground {
             store: Arc::clone(&store),
             log,

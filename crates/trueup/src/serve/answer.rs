@@ -1,6 +1,7 @@
 //! The answer of a view for the rows of a request: look-ups, one read of the store, the select
 //! list, and the status of every column.
 
+use super::fallback::Tables;
 use super::features::{Found, FoundRow, KeyAsk, Lens, keys, stale_reason};
 use super::request::Request;
 use super::status::{Source, Status};
@@ -26,6 +27,8 @@ pub struct Serving {
     pub clock: Clock,
     /// How far behind the pipeline may be, microseconds, before values are STALE.
     pub max_staleness_us: i64,
+    /// The database that is asked for what the store does not vouch for, if there is one.
+    pub tables: Option<Tables>,
 }
 
 /// The answer to a request.
@@ -38,6 +41,8 @@ pub struct Answered {
     pub rows: Vec<RowAnswer>,
     /// How long the read of the store took.
     pub store: Duration,
+    /// How long the database was waited for, if it was.
+    pub fallback: Duration,
     /// How long everything else took.
     pub compute: Duration,
 }
@@ -118,25 +123,30 @@ impl Serving {
         let (reads, places, store) = self.read(view, &asks, request.detail, deadline).await;
         let now = self.clock.now();
         let stale_before_us = now.back(self.max_staleness_us).0;
-        let found = view.lookups.iter().zip(&asks).enumerate().map(|(number, (lookup, asks))| {
-            let lens = Lens {
-                catalog: &self.catalog,
-                view,
-                lookup,
-                request,
-                now_us: now.0,
-                stale_before_us,
-                wanted: &wanted.aggregates[number],
-            };
+        let lens = |(lookup, wanted)| Lens {
+            catalog: &self.catalog,
+            view,
+            lookup,
+            request,
+            now_us: now.0,
+            stale_before_us,
+            wanted,
+        };
+        let aggregates = wanted.aggregates.iter().map(Vec::as_slice);
+        let lenses: Vec<Lens<'_>> = view.lookups.iter().zip(aggregates).map(lens).collect();
+        let answer = |(number, (lens, asks)): (usize, (&Lens<'_>, &Vec<KeyAsk>))| {
             lens.answer(asks, |row| match (&reads, places[number][row]) {
                 (Ok(reads), Some(place)) => Ok(&reads[place]),
                 (Ok(_), None) => Err("the key was not read"),
                 (Err(why), _) => Err(why.as_str()),
             })
-        });
-        let found: Vec<Vec<FoundRow>> = found.collect();
+        };
+        let mut found: Vec<Vec<FoundRow>> =
+            lenses.iter().zip(&asks).enumerate().map(answer).collect();
+        let fallback = self.fill(&lenses, &asks, &mut found, deadline).await;
         let (columns, rows) = self.assemble(&wanted, request, &in_view, &found);
-        Answered { columns, rows, store, compute: began.elapsed().saturating_sub(store) }
+        let compute = began.elapsed().saturating_sub(store + fallback);
+        Answered { columns, rows, store, fallback, compute }
     }
 
     /// Reads all keys at one moment; for each look-up and row, the place of its read.

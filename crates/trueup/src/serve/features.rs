@@ -5,7 +5,7 @@ use super::status::Source;
 use crate::catalog::{Catalog, SLACK_US, stored};
 use arrow::array::{Array, ArrayRef};
 use std::sync::Arc;
-use trueup_core::{Event, Instant, Key, Micros, Stored, Value, read};
+use trueup_core::{Event, Instant, Key, Micros, Stored, Unknown, Value, read};
 use trueup_sql::decode::print::{Reason, Timestamp};
 use trueup_sql::{GroupDef, Lookup, View, id_at, value_at};
 use trueup_store::{Meta, Read};
@@ -19,6 +19,9 @@ pub(super) struct Found {
     pub(super) empty: bool,
     /// Whether it is older than the view allows.
     pub(super) stale: bool,
+    /// Whether there is no value because the store does not vouch for the frame: those who hold the
+    /// events may know it.
+    pub(super) missed: bool,
 }
 
 /// What a row asks of a look-up.
@@ -99,7 +102,7 @@ impl Lens<'_> {
                     None => None,
                 };
                 match read_of(row) {
-                    Err(why) => self.row(Err(why.to_string()), false),
+                    Err(why) => self.missed(why.to_string()),
                     Ok(read) => self.stored(row, key, own, read),
                 }
             }
@@ -109,7 +112,7 @@ impl Lens<'_> {
 
     /// The rows' own events, where the look-up is into the rows' own stream: a row is as if
     /// appended to it, so its event counts where its key in the group is the one that is looked up.
-    fn own_events(&self, asks: &[KeyAsk]) -> Option<Vec<Result<Option<Event>, String>>> {
+    pub(super) fn own_events(&self, asks: &[KeyAsk]) -> Option<Vec<Result<Option<Event>, String>>> {
         let group = self.catalog.group(self.lookup.group);
         if group.stream != self.view.stream || self.request.is_lookup() {
             return None;
@@ -139,7 +142,7 @@ impl Lens<'_> {
 
     /// The same answer for every wanted aggregate of a row that needs no store.
     fn row(&self, value: Result<Value, String>, stale: bool) -> FoundRow {
-        let found = Found { value, empty: false, stale };
+        let found = Found { value, empty: false, stale, missed: false };
         FoundRow {
             found: vec![found; self.wanted.len()],
             source: Some(Source::Request),
@@ -148,13 +151,20 @@ impl Lens<'_> {
         }
     }
 
+    /// The same for one that the store does not vouch for.
+    fn missed(&self, why: String) -> FoundRow {
+        let mut row = self.row(Err(why), false);
+        row.found.iter_mut().for_each(|found| found.missed = true);
+        row
+    }
+
     fn stored(&self, row: usize, key: &Key, own: Option<&Event>, read: &Read) -> FoundRow {
         let group = self.catalog.group(self.lookup.group);
         let unknown = |why: String| FoundRow {
             source: Some(Source::Store),
             fresh_us: read.meta.fresh_us,
             meta: Some(Arc::clone(&read.meta)),
-            ..self.row(Err(why), false)
+            ..self.missed(why)
         };
         let (Some(fresh_us), Some(since_us)) = (read.meta.fresh_us, read.meta.complete_since_us)
         else {
@@ -202,6 +212,7 @@ impl Lens<'_> {
             Err(damage) => self.row(Err(format!("the stored state is damaged: {damage}")), false),
             Ok(answers) => {
                 let found = answers.into_iter().map(|answer| Found {
+                    missed: matches!(answer.value, Err(Unknown::NotWhole { .. })),
                     value: answer.value.map_err(|unknown| Reason(unknown).to_string()),
                     empty: answer.empty,
                     stale: false,

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! rows ─▶ keys ─▶ store.get (all keys at one moment) ─▶ core::read ─▶ select list ─▶ answer
+//!                        └─ not vouched for ─▶ database (raw events) ─▶ core::read ─┘
 //! ```
 //!
 //! One instance serves all connections; it holds no state of its own. Every value has a status, and
 //! what cannot be vouched for is UNKNOWN, never a number. Writing is `ingest`'s; HTTP is `http`'s.
 
 mod answer;
+mod fallback;
 mod features;
+mod misses;
 mod request;
 mod status;
 
 pub use answer::{Answered, KeyAnswer, RowAnswer, Serving};
+pub use fallback::{Bounds, Counts, Fallback, Tables};
 pub use request::{BadRequest, Mode, Request};
 pub use status::{Source, Status};

@@ -58,6 +58,8 @@ pub enum Source {
     Request,
     /// The online store.
     Store,
+    /// The database that holds the events too, for what the store could not vouch for.
+    Database,
 }
 
 impl Source {
@@ -66,6 +68,7 @@ impl Source {
         match self {
             Source::Request => "request",
             Source::Store => "store",
+            Source::Database => "database",
         }
     }
 }

@@ -4,10 +4,12 @@
 //! Two steps: `raw` is what is written, in any mixture; [`Settings`] is what follows from it,
 //! with every option settled and every impossible combination refused with its place and remedy.
 
+mod database;
 mod places;
 mod raw;
 mod text;
 
+pub use database::{DatabaseSettings, TableSaid};
 pub use raw::{Flags, Layer, Said};
 pub use text::duration;
 
@@ -41,6 +43,8 @@ pub struct Settings {
     pub sources: Sources,
     /// What becomes of records that cannot be used.
     pub bad: BadRecords,
+    /// The database that is asked for what the store does not vouch for.
+    pub database: Option<DatabaseSettings>,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// The same of a process that only applies events; it listens nowhere unless told.
@@ -61,6 +65,7 @@ impl fmt::Debug for Settings {
             .field("store", &self.store)
             .field("sources", &self.sources)
             .field("bad", &self.bad)
+            .field("database", &self.database)
             .field("listen", &self.listen)
             .field("ingest_listen", &self.ingest_listen)
             .field("max_staleness", &self.max_staleness)
@@ -178,6 +183,7 @@ impl Settings {
             store,
             sources,
             bad: bad_records(&raw)?,
+            database: database::database(&raw)?,
             listen,
             ingest_listen,
             max_staleness,

@@ -1,6 +1,7 @@
 //! What is written, before it is checked: layers of the same settings, the later ones over the
 //! earlier.
 
+use super::database::TableSaid;
 use super::{DEFAULT_ENVIRONMENT, FILE_NAME, SettingsError, value};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -35,6 +36,25 @@ pub struct Layer {
     pub accept_bad: Option<bool>,
     /// librdkafka's properties; those that end in `_file` name files with the value.
     pub kafka: Option<BTreeMap<String, String>>,
+    /// `postgres://USER@HOST:PORT/NAME` or `sqlite:PATH`: asked for what the store does not vouch
+    /// for.
+    pub database: Option<String>,
+    /// A file whose first line is the password of the database.
+    pub database_password_file: Option<String>,
+    /// Queries at one time.
+    pub database_connections: Option<usize>,
+    /// Queries begun in a second.
+    pub database_per_second: Option<u32>,
+    /// How long a query may take, such as `500ms`.
+    pub database_timeout: Option<String>,
+    /// Events of the largest answer.
+    pub database_max_rows: Option<usize>,
+    /// Failures in a row at which the database is left alone.
+    pub database_max_failures: Option<u32>,
+    /// For how long at first, such as `1s`.
+    pub database_pause: Option<String>,
+    /// Streams' tables, where they or their columns have other names.
+    pub database_tables: Option<BTreeMap<String, TableSaid>>,
     /// `ADDRESS:PORT`.
     pub listen: Option<String>,
     /// `ADDRESS:PORT` of a process that only applies events.
@@ -106,6 +126,8 @@ pub(super) struct Raw {
     store_password: Option<String>,
     /// The same for the source.
     source_password: Option<String>,
+    /// And for the database.
+    database_password: Option<String>,
 }
 
 impl Raw {
@@ -139,7 +161,15 @@ impl Raw {
         let token = variable("TRUEUP_TOKEN");
         let store_password = variable("TRUEUP_STORE_PASSWORD");
         let source_password = variable("TRUEUP_SOURCE_PASSWORD");
-        Ok(Raw { environment: name, layers, token, store_password, source_password })
+        let database_password = variable("TRUEUP_DATABASE_PASSWORD");
+        Ok(Raw {
+            environment: name,
+            layers,
+            token,
+            store_password,
+            source_password,
+            database_password,
+        })
     }
 
     /// The strongest layer's word for a setting, and where it was said.
@@ -179,6 +209,12 @@ impl Raw {
     pub(super) fn source_password(&self) -> Result<Option<String>, SettingsError> {
         let file = self.find(|layer| layer.source_password_file.as_ref());
         self.password("source_password_file", self.source_password.as_ref(), file)
+    }
+
+    /// The password of the database.
+    pub(super) fn database_password(&self) -> Result<Option<String>, SettingsError> {
+        let file = self.find(|layer| layer.database_password_file.as_ref());
+        self.password("database_password_file", self.database_password.as_ref(), file)
     }
 
     /// A variable goes before a file.
@@ -293,10 +329,34 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         max_bad_percent: variable("TRUEUP_MAX_BAD_PERCENT").map(percent).transpose()?,
         accept_bad: switch("accept_bad", "TRUEUP_ACCEPT_BAD")?,
         kafka: variable("TRUEUP_KAFKA").map(|said| properties(&said)).transpose()?,
+        database: variable("TRUEUP_DATABASE"),
+        database_password_file: variable("TRUEUP_DATABASE_PASSWORD_FILE"),
+        database_connections: number(&variable, "TRUEUP_DATABASE_CONNECTIONS")?,
+        database_per_second: number(&variable, "TRUEUP_DATABASE_PER_SECOND")?,
+        database_timeout: variable("TRUEUP_DATABASE_TIMEOUT"),
+        database_max_rows: number(&variable, "TRUEUP_DATABASE_MAX_ROWS")?,
+        database_max_failures: number(&variable, "TRUEUP_DATABASE_MAX_FAILURES")?,
+        database_pause: variable("TRUEUP_DATABASE_PAUSE"),
+        // Names of tables belong in the file.
+        database_tables: None,
         listen: variable("TRUEUP_LISTEN"),
         ingest_listen: variable("TRUEUP_INGEST_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),
         token_file: variable("TRUEUP_TOKEN_FILE"),
         insecure: switch("insecure", "TRUEUP_INSECURE")?,
     })
+}
+
+/// A whole number in a variable.
+fn number<T: std::str::FromStr>(
+    variable: &impl Fn(&str) -> Option<String>,
+    name: &'static str,
+) -> Result<Option<T>, SettingsError> {
+    let parse = |said: String| {
+        said.parse().map_err(|_| {
+            let reason = format!("{said:?} is not taken; write a whole number");
+            value("database", name.into(), reason)
+        })
+    };
+    variable(name).map(parse).transpose()
 }

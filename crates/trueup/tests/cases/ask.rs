@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trueup::clock::Clock;
 use trueup::json;
-use trueup::serve::{Request, Serving, Status};
+use trueup::serve::{Request, Serving, Status, Tables};
 use trueup_core::Micros;
 use trueup_store::Store;
 
@@ -15,12 +15,24 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks every request of a case of a store, by the server's own code.
 pub(crate) fn ask_all(case: &Case, store: Arc<dyn Store>, how: &str, found: &mut Findings) {
+    ask_with(case, store, None, how, found);
+}
+
+/// The same of a store and, for what it does not vouch for, of a database.
+pub(crate) fn ask_with(
+    case: &Case,
+    store: Arc<dyn Store>,
+    tables: Option<Tables>,
+    how: &str,
+    found: &mut Findings,
+) {
     let serving = Serving {
         catalog: Arc::clone(&case.catalog),
         store,
         // Every request of a case has its own time.
         clock: Clock::of(|| Micros(0)),
         max_staleness_us: i64::MAX,
+        tables,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for (number, asked) in case.requests.iter().enumerate() {

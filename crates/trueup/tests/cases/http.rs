@@ -60,6 +60,7 @@ async fn over_http(case: &Case, found: &mut Findings) {
         place: Place::Memory,
         sources: Sources::new(),
         bad: BadRecords::default(),
+        database: None,
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,

@@ -8,15 +8,16 @@
 //! | the worker's own pipeline over each store, and stores that fail on cue | `stores` |
 //! | the same over Redis: one server, Sentinel, Cluster | `redis` |
 //! | pushed and asked over HTTP | `http` |
+//! | an empty store, and a database with the events | `database` |
 //! | the training set, by `slide` | `training` |
 //! | the naive oracle | `naive` |
 //!
 //! A way differs from the expected answer by nature in these points only:
 //!
 //! - Lookups have no training row, and a training set has no statuses.
-//! - Training and the oracle keep everything. Where a server says `UNKNOWN` because it keeps only
-//!   what its frames need, they give SQL's value. [`KEPT_NO_MORE`] names the cases; there, training
-//!   is held against the oracle.
+//! - Training, the oracle and the database keep everything. Where a server says `UNKNOWN` because
+//!   it keeps only what its frames need, they give SQL's value. [`KEPT_NO_MORE`] names the cases;
+//!   there, training is held against the oracle.
 //! - Repeats come within the bound up to which bins and lifetimes recognise ids; beyond it they
 //!   count again (`tests/it/repeats.rs` holds both sides of it).
 //! - Orders are any for exact groups, and for the others those that keep each partition's.
@@ -27,6 +28,7 @@
 
 mod ask;
 mod case;
+mod database;
 mod folding;
 mod http;
 mod naive;

@@ -102,6 +102,7 @@ fn a_server_that_other_tests_kill() {
             place: Place::Embedded(folder),
             sources: Sources::new(),
             bad: BadRecords::default(),
+            database: None,
             max_staleness: Duration::MAX,
             token: None,
             ingest: true,

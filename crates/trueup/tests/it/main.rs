@@ -18,6 +18,8 @@ mod demo;
 mod failover;
 mod hot;
 mod kill;
+#[cfg(feature = "postgres")]
+mod misses;
 #[cfg(feature = "nats")]
 mod nats_server;
 mod outage;
@@ -28,6 +30,8 @@ mod pipeline;
 #[cfg(all(feature = "kafka", feature = "nats"))]
 mod pipeline_nats;
 mod poison;
+#[cfg(feature = "postgres")]
+mod postgres_server;
 mod race;
 mod release;
 mod repeats;

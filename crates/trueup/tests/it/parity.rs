@@ -168,6 +168,7 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
         place: Place::Embedded(folder.path().to_path_buf()),
         sources: Sources::new(),
         bad: BadRecords::default(),
+        database: None,
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,

@@ -59,6 +59,7 @@ pub(crate) fn options(sql: &str) -> NodeOptions {
         place: Place::Memory,
         sources: Sources::new(),
         bad: BadRecords::default(),
+        database: None,
         max_staleness: Duration::from_secs(10),
         token: None,
         ingest: true,

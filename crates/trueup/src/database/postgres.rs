@@ -1,0 +1,360 @@
+//! PostgreSQL: a handful of connections of our own, each with its statements prepared.
+//!
+//! How many there are at one time is not counted here: the caller asks no more at once than it may.
+//! A query that nobody waits for any more takes its connection with it, and the server ends it
+//! after its `statement_timeout`; so no answer of one query is ever taken for another's.
+//!
+//! Connections are not encrypted: an address that is not on this machine or in a network that you
+//! trust needs a tunnel (docs/decisions/0014-database-client.md).
+
+use super::field::time_unit;
+use super::query::{Param, events};
+use super::{
+    Answer, Ask, Database, DatabaseError, Field, Fields, Names, Reading, Table, TableColumn,
+};
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
+use trueup_sql::{ColumnType, Stream};
+
+/// How long a connection may take to be made: a server that is there answers in milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
+const EPOCH_2000_US: i64 = 946_684_800_000_000;
+
+/// The same in days.
+const EPOCH_2000_DAYS: i32 = 10_957;
+
+/// Statements that a connection keeps prepared: one for each key and each form of the range.
+const MAX_STATEMENTS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Postgres {
+    config: Config,
+    greeting: String,
+    idle: Mutex<Vec<Connection>>,
+}
+
+struct Connection {
+    client: Client,
+    statements: HashMap<String, Statement>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Postgres {
+    pub(super) fn open(
+        url: &str,
+        password: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Postgres, DatabaseError> {
+        let mut config: Config = url.parse().map_err(|error: Error| {
+            let why = error.source().map(ToString::to_string).unwrap_or_default();
+            DatabaseError::Setup(format!(
+                "{:?} is no URL of PostgreSQL ({why}); write postgres://USER@HOST:PORT/NAME",
+                crate::place::public(url)
+            ))
+        })?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(DatabaseError::Setup(
+                "sslmode=require: connections to PostgreSQL are not encrypted yet; use a tunnel, \
+                 and say sslmode=disable"
+                    .into(),
+            ));
+        }
+        if config.get_password().is_none()
+            && let Some(password) = password
+        {
+            config.password(password);
+        }
+        config.connect_timeout(CONNECT_TIMEOUT).application_name("trueup");
+        let greeting = format!(
+            "SET statement_timeout = {}; SET default_transaction_read_only = on; \
+             SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1",
+            timeout.as_millis().max(1)
+        );
+        Ok(Postgres { config, greeting, idle: Mutex::default() })
+    }
+
+    /// A connection that nobody uses, or a new one.
+    async fn take(&self) -> Result<Connection, Error> {
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match idle {
+                Some(connection) if connection.client.is_closed() => {}
+                Some(connection) => return Ok(connection),
+                None => break,
+            }
+        }
+        let (client, connection) = self.config.connect(NoTls).await?;
+        tokio::spawn(async move {
+            // Its end shows at the client's next query.
+            let _ = connection.await;
+        });
+        client.batch_execute(&self.greeting).await?;
+        Ok(Connection { client, statements: HashMap::new() })
+    }
+
+    /// Back to those that nobody uses; only after a query that came to its end.
+    fn give(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+
+    async fn look_at(&self, stream: &Stream, names: &Names) -> Result<Table, DatabaseError> {
+        let connection = self.take().await.map_err(|error| away(&error))?;
+        let text = format!("SELECT {} FROM {} WHERE false", names.columns.join(", "), names.table);
+        let prepared = connection.client.prepare(&text).await;
+        let statement = prepared.map_err(|error| unfit(&error, names))?;
+        let columns = stream.columns.iter().zip(&names.columns).zip(statement.columns());
+        let columns = columns.map(|((column, name), found)| {
+            let cast = quoted_type(found.type_());
+            let reading = reading(column.ty, found.type_()).ok_or_else(|| {
+                DatabaseError::Setup(format!(
+                    "table {}, column {name}: {} cannot be read as {}; map another column in {}, \
+                     or a view that casts it",
+                    names.table,
+                    found.type_(),
+                    column.ty,
+                    names.place()
+                ))
+            })?;
+            Ok(TableColumn { name: name.clone(), cast, reading })
+        });
+        let columns = columns.collect::<Result<Vec<_>, DatabaseError>>()?;
+        self.give(connection);
+        Table::new(stream, names, columns)
+    }
+
+    async fn find_index(&self, table: &Table, keys: &[usize]) -> Result<bool, DatabaseError> {
+        let connection = self.take().await.map_err(|error| away(&error))?;
+        let names: Vec<String> =
+            keys.iter().map(|&key| table.columns[key].name.trim_matches('"').into()).collect();
+        // Of a view the indexes are not to be seen.
+        let query = "SELECT c.relkind = 'v' OR EXISTS (
+             SELECT FROM pg_index i
+             WHERE i.indrelid = c.oid AND i.indisvalid
+               AND cardinality($2::text[]) = (
+               SELECT count(*) FROM pg_attribute a
+               WHERE a.attrelid = c.oid AND a.attname = ANY($2::text[])
+                 AND a.attnum = ANY((i.indkey::int2[])[0:cardinality($2::text[]) - 1])))
+             FROM pg_class c WHERE c.oid = $1::text::regclass";
+        let found = connection.client.query_one(query, &[&table.name, &names]).await;
+        let found = found.map_err(|error| away(&error))?.try_get(0);
+        self.give(connection);
+        found.map_err(|error| away(&error))
+    }
+
+    async fn ask(&self, table: &Table, ask: &Ask) -> Result<Vec<Fields>, DatabaseError> {
+        let mut connection = self.take().await.map_err(|error| away(&error))?;
+        let select = |column: &TableColumn| match column.reading {
+            Reading::Text | Reading::Number => format!("{}::text", column.name),
+            _ => column.name.clone(),
+        };
+        let place = |number: usize, column: &TableColumn| match column.reading {
+            Reading::Text if column.cast == "\"text\"" => format!("${number}::text"),
+            _ => format!("${number}::text::{}", column.cast),
+        };
+        let (text, params) = events(table, ask, select, place);
+        let params: Vec<String> = params.into_iter().map(Param::text).collect();
+        let params: Vec<&(dyn ToSql + Sync)> =
+            params.iter().map(|param| param as &(dyn ToSql + Sync)).collect();
+        let found = connection.query(&text, &params).await;
+        let rows = match found {
+            Ok(rows) => rows,
+            Err(error) => {
+                let error = failed(&error);
+                if matches!(error, DatabaseError::Refused(_)) {
+                    self.give(connection);
+                }
+                return Err(error);
+            }
+        };
+        self.give(connection);
+        rows.iter().map(|row| fields(table, row).map_err(|error| failed(&error))).collect()
+    }
+}
+
+impl Connection {
+    async fn query(
+        &mut self,
+        text: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        let statement = match self.statements.get(text) {
+            Some(statement) => statement.clone(),
+            None => {
+                if self.statements.len() >= MAX_STATEMENTS {
+                    self.statements.clear();
+                }
+                let statement = self.client.prepare(text).await?;
+                self.statements.insert(text.to_owned(), statement.clone());
+                statement
+            }
+        };
+        self.client.query(&statement, params).await
+    }
+}
+
+impl Database for Postgres {
+    fn look<'a>(&'a self, stream: &'a Stream, names: &'a Names) -> Answer<'a, Table> {
+        Box::pin(self.look_at(stream, names))
+    }
+
+    fn has_index<'a>(&'a self, table: &'a Table, keys: &'a [usize]) -> Answer<'a, bool> {
+        Box::pin(self.find_index(table, keys))
+    }
+
+    fn events<'a>(&'a self, table: &'a Table, ask: &'a Ask) -> Answer<'a, Vec<Fields>> {
+        Box::pin(self.ask(table, ask))
+    }
+}
+
+/// How a column of this type is read for a column of the stream; `None` if it would not give the
+/// values that the stream's events have.
+fn reading(wanted: ColumnType, found: &Type) -> Option<Reading> {
+    let int = match *found {
+        Type::INT2 => Some(Reading::Int(2)),
+        Type::INT4 => Some(Reading::Int(4)),
+        Type::INT8 => Some(Reading::Int(8)),
+        _ => None,
+    };
+    let number = int.or(match *found {
+        Type::NUMERIC => Some(Reading::Number),
+        Type::FLOAT8 => Some(Reading::Double),
+        _ => None,
+    });
+    match wanted {
+        ColumnType::Boolean if *found == Type::BOOL => Some(Reading::Bool),
+        ColumnType::Boolean => int,
+        ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt => {
+            number.filter(|reading| *reading != Reading::Double)
+        }
+        ColumnType::Decimal { .. } | ColumnType::Double => number,
+        ColumnType::Varchar => match *found {
+            Type::BYTEA | Type::FLOAT4 | Type::FLOAT8 => None,
+            _ => Some(Reading::Text),
+        },
+        ColumnType::Timestamp => match *found {
+            Type::TIMESTAMP | Type::TIMESTAMPTZ => Some(Reading::Instant),
+            _ => int,
+        },
+        ColumnType::Date => (*found == Type::DATE).then_some(Reading::Date),
+    }
+}
+
+fn quoted_type(ty: &Type) -> String {
+    // The catalogue's own types are found without their schema, and look better so in its logs.
+    match ty.schema() {
+        "pg_catalog" => format!("\"{}\"", ty.name()),
+        schema => format!("\"{schema}\".\"{}\"", ty.name()),
+    }
+}
+
+/// Microseconds since 2000, as TIMESTAMP and TIMESTAMPTZ are sent.
+struct Since2000(i64);
+
+impl<'a> FromSql<'a> for Since2000 {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Since2000(i64::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        matches!(*ty, Type::TIMESTAMP | Type::TIMESTAMPTZ)
+    }
+}
+
+/// Days since 2000, as DATE is sent.
+struct DaysSince2000(i32);
+
+impl<'a> FromSql<'a> for DaysSince2000 {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(DaysSince2000(i32::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::DATE
+    }
+}
+
+fn fields(table: &Table, row: &Row) -> Result<Fields, Error> {
+    let field = |(place, column): (usize, &TableColumn)| {
+        let is_time = table.types[place] == ColumnType::Timestamp;
+        let unit = table.time_unit.filter(|_| is_time).map(time_unit);
+        let int = |value: i64| match unit {
+            Some(unit) => Field::Epoch(value, unit),
+            None => Field::Int(value),
+        };
+        Ok(match column.reading {
+            Reading::Bool => row.try_get::<_, Option<bool>>(place)?.map(Field::Bool),
+            Reading::Int(2) => row.try_get::<_, Option<i16>>(place)?.map(|v| int(v.into())),
+            Reading::Int(4) => row.try_get::<_, Option<i32>>(place)?.map(|v| int(v.into())),
+            Reading::Int(_) => row.try_get::<_, Option<i64>>(place)?.map(int),
+            Reading::Double => row.try_get::<_, Option<f64>>(place)?.map(Field::Double),
+            Reading::Number => row.try_get::<_, Option<String>>(place)?.map(Field::Number),
+            Reading::Text | Reading::Any => {
+                row.try_get::<_, Option<String>>(place)?.map(Field::Text)
+            }
+            // What is infinite there is out of range here, and no time that the decoder takes.
+            Reading::Instant => row
+                .try_get::<_, Option<Since2000>>(place)?
+                .map(|time| Field::Micros(time.0.saturating_add(EPOCH_2000_US))),
+            Reading::Date => row
+                .try_get::<_, Option<DaysSince2000>>(place)?
+                .map(|date| Field::Date(date.0.saturating_add(EPOCH_2000_DAYS))),
+        }
+        .unwrap_or(Field::Null))
+    };
+    table.columns.iter().enumerate().map(field).collect()
+}
+
+/// What the server said, or why it said nothing.
+fn said(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(said) => said.message().to_owned(),
+        None => match error.source() {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+fn away(error: &Error) -> DatabaseError {
+    DatabaseError::Away(said(error))
+}
+
+/// A query that failed: by the key's values, by table and settings, or because nobody answers.
+fn failed(error: &Error) -> DatabaseError {
+    match error.code().map(SqlState::code) {
+        Some(code) if code.starts_with("22") => DatabaseError::Refused(said(error)),
+        Some(code) if code.starts_with("42") => DatabaseError::Setup(said(error)),
+        _ => away(error),
+    }
+}
+
+/// A table that is not there, or is not as the settings say.
+fn unfit(error: &Error, names: &Names) -> DatabaseError {
+    let (table, place) = (&names.table, names.place());
+    let remedy = match error.code() {
+        Some(code) if *code == SqlState::UNDEFINED_TABLE => {
+            format!("say which table has the events of stream {}: {place} table", names.stream)
+        }
+        Some(code) if *code == SqlState::UNDEFINED_COLUMN => {
+            format!("say which column of the table it is: {place} columns")
+        }
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            format!("GRANT SELECT ON {table} to the user of the URL")
+        }
+        _ => return failed(error),
+    };
+    DatabaseError::Setup(format!("table {table}: {}; {remedy}", said(error)))
+}

@@ -1,0 +1,6 @@
+//! What the store cannot vouch for, answered from a database that holds the events too: the same
+//! values, within bounds, and nothing else held up by it.
+
+mod guards;
+mod scene;
+mod values;
