@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How much later than its deadline an answer may be on a machine that is busy with other things.
 const BUSY: Duration = Duration::from_secs(1);
 
+/// How long a query may hang: far longer than anything that does not wait for it.
+const HANGING: Duration = Duration::from_secs(2);
+
 /// The row of a payment at ten by this card, in the view of what was approved: its two windows are
 /// one by time and one by rows.
 fn row(id: i64, card: i64) -> Value {
@@ -40,6 +43,15 @@ async fn count(serving: &Serving, id: i64, card: i64, within: Duration) -> (Stri
     match reason {
         Some(reason) => (status.to_string(), reason),
         None => (status.to_string(), String::from_utf8(value).unwrap()),
+    }
+}
+
+/// Asks until the database answers.
+async fn becomes_present(serving: &Serving) {
+    let began = Instant::now();
+    while count(serving, 1_000, 1, PATIENT).await.0 != "PRESENT" {
+        assert!(began.elapsed() < PATIENCE, "the database is not asked, or does not answer");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -122,17 +134,13 @@ async fn a_cold_start_asks_for_few_keys_at_a_time_and_the_rest_is_unknown_in_tim
 async fn a_database_that_hangs_holds_up_no_hit_is_left_alone_and_tried_again() {
     let postgres = database().await;
     let proxy = Proxy::before(postgres.port());
-    let bounds = Bounds {
-        timeout: Duration::from_millis(400),
-        max_failures: 3,
-        pause: Duration::from_millis(400),
-        ..wide()
-    };
+    let bounds =
+        Bounds { timeout: HANGING, max_failures: 3, pause: Duration::from_millis(400), ..wide() };
     let fallback = fallback(url(proxy.port()), bounds);
     let hits = applied().await;
     let hits = Serving { tables: Some(Tables::new(Arc::clone(&fallback), &hits.catalog)), ..hits };
     let misses = missing(&fallback);
-    assert_eq!(count(&misses, 1_000, 1, PATIENT).await.0, "PRESENT");
+    becomes_present(&misses).await;
 
     proxy.set(Mode::Swallow);
     let within = Duration::from_millis(100);
@@ -146,14 +154,14 @@ async fn a_database_that_hangs_holds_up_no_hit_is_left_alone_and_tried_again() {
             (count(&serving, 2_000 + id, 2_000 + id, within).await, began.elapsed())
         }));
         let began = Instant::now();
-        let answered = ask(&hits, "risk", &[row(1_000_000 + id, 1)], within).await;
+        let answered = ask(&hits, "risk", &[row(1_000_000 + id, 1)], PATIENT).await;
         took.push(began.elapsed());
         assert_ne!(answered.rows[0].status().name(), "UNKNOWN");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     took.sort_unstable();
     let median = took[took.len() / 2];
-    assert!(median < within / 2, "half of {} hits took {median:?} and more", took.len());
+    assert!(median < HANGING / 8, "half of {} hits took {median:?} and more", took.len());
     for answer in missed {
         let ((status, reason), took) = answer.await.unwrap();
         assert_eq!(status, "UNKNOWN");
@@ -163,11 +171,7 @@ async fn a_database_that_hangs_holds_up_no_hit_is_left_alone_and_tried_again() {
     assert!(count(&misses, 5_000, 5_000, within).await.1.contains("left alone"));
 
     proxy.set(Mode::Pass);
-    let began = Instant::now();
-    while count(&misses, 1_000, 1, PATIENT).await.0 != "PRESENT" {
-        assert!(began.elapsed() < PATIENCE, "it is not tried again");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    becomes_present(&misses).await;
     assert!(!fallback.is_paused());
 }
 
