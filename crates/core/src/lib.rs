@@ -54,7 +54,7 @@ pub use group::{Aggregate, Frame, Func, Group, Keep};
 pub use inspect::{Base, Inspected, Partials, inspect};
 pub use known::{Known, Look, slide_known};
 pub use plan::Plan;
-pub use read::{Instant, read};
+pub use read::{Instant, Receipt, read, receipts};
 pub use slide::{Ask, is_ordered, slide};
 pub use state::{Folded, Limits, Stored, fold, fold_settled};
 pub use value::{Id, IdKind, Kind, Micros, Value};

@@ -6,6 +6,7 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
 use std::io::Write;
+use trueup_core::Id;
 use trueup_sql::decode::print::{Date, Decimal, Double, Timestamp};
 
 /// Appends `text` as a JSON string.
@@ -68,6 +69,15 @@ fn list(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
         value(out, items.as_ref(), item);
     }
     out.push(b']');
+}
+
+/// The id of an event; of one that is kept as a hash, its digits.
+pub fn id(id: &Id) -> serde_json::Value {
+    match id {
+        Id::Int(id) => (*id).into(),
+        Id::Text(id) => (**id).into(),
+        Id::Hash(hash) => hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+    }
 }
 
 /// Appends a row of a batch as one object, without the columns that are NULL.

@@ -22,7 +22,7 @@ use crate::place::{
     BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream, named,
 };
 use crate::release::{Note, ReleaseError};
-use crate::serve::{Fallback, Tables};
+use crate::serve::{Fallback, Policies, Tables};
 use crate::settings::DatabaseSettings;
 use crate::status::Looker;
 use axum::Router;
@@ -53,6 +53,8 @@ pub struct NodeOptions {
     pub bad: BadRecords,
     /// The database that is asked for what the store does not vouch for.
     pub database: Option<DatabaseSettings>,
+    /// What views return in place of values of some status.
+    pub views: Policies,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token that callers must have, if any.

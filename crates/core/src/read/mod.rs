@@ -1,6 +1,9 @@
 //! Features from state: frames evaluated at an instant, for a request.
 
 mod partials;
+mod receipt;
+
+pub use receipt::{Receipt, receipts};
 
 use crate::answer::{Answer, Unknown};
 use crate::codec::Corrupt;
@@ -87,22 +90,29 @@ pub(crate) fn span(
     range.start.min(range.end)..range.end
 }
 
+/// Where the row of an instant stands; the request's own event is put among the others.
+fn stand(events: &mut Events, instant: Instant<'_>) -> Stand {
+    match instant.own {
+        Some(own) => {
+            let (place, _) = events.put(own);
+            Stand { at: own.time, place, present: true }
+        }
+        None => {
+            let at = instant.at.0;
+            Stand { at, place: events.until(at), present: false }
+        }
+    }
+}
+
 fn read_exact(
     plan: &Plan,
     mut state: ExactState,
     instant: Instant<'_>,
     wanted: &[usize],
 ) -> Vec<Answer> {
-    let at = instant.at.0;
     let whole_from = state.whole_from(plan).max(instant.complete_from.0);
     let lost_rows = state.has_lost_rows(plan) || instant.complete_from.0 > i64::MIN;
-    let stand = match instant.own {
-        Some(own) => {
-            let (place, _) = state.events.put(own);
-            Stand { at: own.time, place, present: true }
-        }
-        None => Stand { at, place: state.events.until(at), present: false },
-    };
+    let stand = stand(&mut state.events, instant);
     let events = &state.events;
     let answer = |&w: &usize| {
         let frame = plan.frames[plan.frame_of[w]];

@@ -1,8 +1,8 @@
 //! A value taken apart says what its base holds and what stands behind it.
 
 use trueup_core::{
-    Aggregate, Base, Event, Frame, Func, Group, Id, IdKind, Keep, Key, Kind, Limits, Partials,
-    Plan, Position, Stored, Value, fold, inspect, record,
+    Aggregate, Base, Event, Frame, Func, Group, Id, IdKind, Instant, Keep, Key, Kind, Limits,
+    Micros, Partials, Plan, Position, Receipt, Stored, Value, fold, inspect, receipts, record,
 };
 
 const SECOND: i64 = 1_000_000;
@@ -87,4 +87,47 @@ fn bytes_of_another_key_are_not_believed() {
     assert!(inspect(&plan, other.bytes(), Stored { base: Some(&base), tail: &[] }).is_err());
     let tail = records(&key, 1..=3);
     assert!(inspect(&plan, other.bytes(), Stored { base: None, tail: &tail }).is_err());
+}
+
+/// The receipt of the one aggregate at this second, for the event of the second itself.
+fn receipt(plan: &Plan, key: &Key, stored: Stored<'_>, second: i64, most: usize) -> Receipt {
+    let own = event(second);
+    let complete_from = Micros(i64::MIN);
+    let instant = Instant { at: Micros(own.time), own: Some(&own), complete_from };
+    let limits = Limits::default();
+    receipts(plan, key.bytes(), stored, instant, &[0], &limits, most).expect("own bytes").remove(0)
+}
+
+fn listed(seconds: impl Iterator<Item = i64>) -> Vec<(Micros, Id)> {
+    seconds.map(|second| (Micros(second * SECOND), Id::Int(second))).collect()
+}
+
+#[test]
+fn a_receipt_lists_what_the_frame_counted_the_newest_first_and_the_requests_own_once() {
+    let (plan, key) = (plan(Keep::Exact), Key::of(&[Value::Int(5)]));
+    let base = base_of(&plan, &key, &records(&key, 1..=90));
+    let tail = records(&key, 91..=100);
+    let stored = Stored { base: Some(&base), tail: &tail };
+    let frame = |second| (Some(Micros((second - 60) * SECOND)), Some(Micros(second * SECOND)));
+    // Of the frame at 95 the oldest events have been trimmed: its value is UNKNOWN.
+    for (second, counted) in [(100, 61), (101, 61), (95, 56)] {
+        let (from, to) = frame(second);
+        let events = listed((second - 2..=second).rev());
+        let expected = Receipt { from, to, counted, events, in_partials: 0 };
+        assert_eq!(receipt(&plan, &key, stored, second, 3), expected, "at {second}");
+    }
+    assert_eq!(receipt(&plan, &key, Stored::default(), 7, 3).events, listed([7].into_iter()));
+}
+
+#[test]
+fn a_receipt_of_bins_says_how_many_events_are_known_by_their_bin_alone() {
+    let keep = Keep::Binned { width_us: 10 * SECOND, origin_us: 0 };
+    let (plan, key) = (plan(keep), Key::of(&[Value::Int(5)]));
+    let base = base_of(&plan, &key, &records(&key, 1..=100));
+    let stored = Stored { base: Some(&base), tail: &[] };
+    let receipt = receipt(&plan, &key, stored, 100, 100);
+    assert_eq!((receipt.from, receipt.to), (Some(Micros(40 * SECOND)), Some(Micros(100 * SECOND))));
+    assert_eq!(receipt.counted + receipt.in_partials, 61);
+    assert!(receipt.in_partials > 0, "{receipt:?}");
+    assert_eq!(receipt.events, listed((101 - receipt.counted as i64..=100).rev()));
 }

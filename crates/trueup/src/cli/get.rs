@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// Only these columns
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     columns: Vec<String>,
-    /// Show groups, frames and positions
+    /// Show for each value what its frame held, and the positions in the log
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -127,19 +127,45 @@ fn text(answer: &Value) -> String {
         line(format!("{key}: from the {source}{}", fresh.unwrap_or_default()));
     }
     for look_up in row["explain"].as_array().into_iter().flatten() {
-        line(format!("group {}", look_up["group"].as_str().unwrap_or_default()));
-        line(format!("  digest    {}", look_up["digest"].as_str().unwrap_or_default()));
-        for frame in look_up["frames"].as_array().into_iter().flatten() {
-            line(format!("  frame     {frame}"));
-        }
-        for position in look_up["positions"].as_array().into_iter().flatten() {
-            line(format!("  position  {position}"));
-        }
+        explained(look_up).into_iter().for_each(&mut line);
     }
     let stages = answer["timing_us"].as_object().unwrap_or(&nothing);
     let stages: Vec<String> = stages.iter().map(|(stage, us)| format!("{stage} {us} us")).collect();
     line(stages.join(", "));
     out
+}
+
+/// A look-up with what its frames held: a line a frame, then its events.
+fn explained(look_up: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or("unbounded").to_string();
+    let mut lines = vec![
+        format!("group {}", text(&look_up["group"])),
+        format!("  digest    {}", text(&look_up["digest"])),
+    ];
+    for position in look_up["positions"].as_array().into_iter().flatten() {
+        lines.push(format!("  position  {position}"));
+    }
+    for frame in look_up["frames"].as_array().into_iter().flatten() {
+        let columns = frame["columns"].as_array().into_iter().flatten().map(text);
+        let in_bins = frame["in_bins"].as_u64().map(|events| format!(" and {events} in bins"));
+        lines.push(format!(
+            "  {}: from {} to {}: {} events{}",
+            columns.collect::<Vec<_>>().join(", "),
+            text(&frame["from"]),
+            text(&frame["to"]),
+            frame["counted"],
+            in_bins.unwrap_or_default()
+        ));
+        let events: Vec<&Value> = frame["events"].as_array().into_iter().flatten().collect();
+        for event in &events {
+            lines.push(format!("    {}  id {}", text(&event["at"]), event["id"]));
+        }
+        let more = frame["counted"].as_u64().unwrap_or(0).saturating_sub(events.len() as u64);
+        if more > 0 {
+            lines.push(format!("    and {more} older ones"));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

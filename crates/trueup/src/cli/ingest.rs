@@ -35,6 +35,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         sources: settings.sources.clone(),
         bad: settings.bad.clone(),
         database: None,
+        views: Default::default(),
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: true,

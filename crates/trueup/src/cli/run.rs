@@ -36,6 +36,7 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
         sources: settings.sources.clone(),
         bad: settings.bad.clone(),
         database: settings.database.clone(),
+        views: settings.views.clone(),
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: part == Part::Both,

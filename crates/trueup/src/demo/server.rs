@@ -55,6 +55,7 @@ impl Server {
             sources: Sources::new(),
             bad: BadRecords::default(),
             database: None,
+            views: Default::default(),
             max_staleness: MAX_STALENESS,
             token: None,
             ingest: true,

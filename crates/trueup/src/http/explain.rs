@@ -1,76 +1,88 @@
-//! What `"explain": true` adds to a row: for each look-up the group, the frames asked for, and the
-//! position in each partition of the log that the key's answer stands at.
+//! What `"explain": true` adds to a row: for each look-up the group with its digest, where the
+//! state came from, what each frame held, and the position in each partition of the log that the
+//! answer stands at.
+//!
+//! ```text
+//! "explain": [{"group", "digest", "source"?, "as_of"?, "positions"?: [{…}], "frames": [
+//!     {"columns": […], "from", "to", "counted", "in_bins"?, "events": [{"at", "id"}, …]}, …]}, …]
+//! ```
 
-use super::reply::{Reply, object};
+use super::reply::{Reply, array, object};
 use crate::ingest::source::FIRST_LOG;
 use crate::json;
+use crate::serve::LookupAnswer;
 use std::io::Write;
-use trueup_core::Frame;
+use trueup_core::{Id, Micros, Receipt};
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::Meta;
 
 pub(super) fn write(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize) {
-    out.extend_from_slice(b",\"explain\":[");
-    for (number, (lookup, meta)) in reply.answered.rows[row].lookups.iter().enumerate() {
-        if number > 0 {
-            out.push(b',');
-        }
-        let lookup = &reply.view.lookups[*lookup];
-        let group = reply.catalog.group(lookup.group);
-        out.extend_from_slice(b"{\"group\":");
-        json::text(out, &group.name);
-        // Writing to memory does not fail, here and below.
-        let _ = write!(out, ",\"digest\":\"{}\"", group.digest);
-        let mut frames: Vec<Frame> = Vec::new();
-        for &aggregate in &lookup.aggregates {
-            let frame = group.core.aggregates[aggregate].frame;
-            if !frames.contains(&frame) {
-                frames.push(frame);
-            }
-        }
-        out.extend_from_slice(b",\"frames\":[");
-        for (number, frame) in frames.iter().enumerate() {
-            if number > 0 {
-                out.push(b',');
-            }
-            write_frame(out, *frame, reply.asked.at[row]);
-        }
-        out.push(b']');
-        if let Some(meta) = meta {
-            write_meta(out, meta);
-        }
-        out.push(b'}');
+    out.extend_from_slice(b",\"explain\":");
+    array(out, reply.answered.rows[row].lookups.iter(), |out, answer| {
+        write_lookup(out, reply, answer);
+    });
+}
+
+fn write_lookup(out: &mut Vec<u8>, reply: &Reply<'_>, answer: &LookupAnswer) {
+    let group = reply.catalog.group(reply.view.lookups[answer.lookup].group);
+    out.extend_from_slice(b"{\"group\":");
+    json::text(out, &group.name);
+    // Writing to memory does not fail, here and below.
+    let _ = write!(out, ",\"digest\":\"{}\"", group.digest);
+    if let Some(source) = answer.source {
+        let _ = write!(out, ",\"source\":\"{}\"", source.name());
     }
-    out.push(b']');
+    if let Some(fresh_us) = answer.fresh_us {
+        let _ = write!(out, ",\"as_of\":\"{}\"", Timestamp(fresh_us));
+    }
+    if let Some(meta) = &answer.meta {
+        write_positions(out, meta);
+    }
+    out.extend_from_slice(b",\"frames\":");
+    array(out, answer.receipts.iter(), |out, (aggregate, receipt)| {
+        out.extend_from_slice(b"{\"columns\":");
+        array(out, columns(reply, answer.lookup, *aggregate), json::text);
+        write_receipt(out, receipt);
+        out.push(b'}');
+    });
+    out.push(b'}');
 }
 
-/// A frame at an instant; in a binned group its ends move out to those of the bins.
-fn write_frame(out: &mut Vec<u8>, frame: Frame, at_us: i64) {
-    let _ = match frame {
-        Frame::Range { far_us, near_us } => {
-            let to = Timestamp(at_us.saturating_sub(near_us));
-            match far_us {
-                Some(far_us) => {
-                    let from = Timestamp(at_us.saturating_sub(far_us));
-                    write!(out, "{{\"from\":\"{from}\",\"to\":\"{to}\"}}")
-                }
-                None => write!(out, "{{\"from\":null,\"to\":\"{to}\"}}"),
-            }
-        }
-        Frame::Rows { far, near } => {
-            write!(out, "{{\"rows_from\":{far},\"rows_to\":{near}}}")
-        }
+/// The columns of the answer that use an aggregate of a look-up.
+fn columns<'a>(
+    reply: &'a Reply<'_>,
+    lookup: usize,
+    aggregate: usize,
+) -> impl Iterator<Item = &'a str> {
+    let outputs = reply.answered.columns.iter().map(|(output, _)| &reply.view.outputs[*output]);
+    let uses = move |feature: &usize| reply.view.feature(*feature) == Some((lookup, aggregate));
+    outputs.filter(move |output| output.features.iter().any(uses)).map(|it| it.name.as_str())
+}
+
+fn write_receipt(out: &mut Vec<u8>, receipt: &Receipt) {
+    let bound = |out: &mut Vec<u8>, name: &str, at: Option<Micros>| {
+        let _ = match at {
+            Some(Micros(us)) => write!(out, ",\"{name}\":\"{}\"", Timestamp(us)),
+            None => write!(out, ",\"{name}\":null"),
+        };
     };
+    bound(out, "from", receipt.from);
+    bound(out, "to", receipt.to);
+    let _ = write!(out, ",\"counted\":{}", receipt.counted);
+    if receipt.in_partials > 0 {
+        let _ = write!(out, ",\"in_bins\":{}", receipt.in_partials);
+    }
+    out.extend_from_slice(b",\"events\":");
+    array(out, receipt.events.iter(), |out, (Micros(us), id): &(Micros, Id)| {
+        let _ = write!(out, "{{\"at\":\"{}\",\"id\":{}}}", Timestamp(*us), json::id(id));
+    });
 }
 
-fn write_meta(out: &mut Vec<u8>, meta: &Meta) {
-    out.extend_from_slice(b",\"positions\":[");
+fn write_positions(out: &mut Vec<u8>, meta: &Meta) {
+    out.extend_from_slice(b",\"positions\":");
     // What a backfill wrote down is no position in the log.
     let of_logs = meta.checkpoints.iter().filter(|checkpoint| checkpoint.source >= FIRST_LOG);
-    for (number, checkpoint) in of_logs.enumerate() {
-        if number > 0 {
-            out.push(b',');
-        }
+    array(out, of_logs, |out, checkpoint| {
         object(out, [checkpoint].into_iter(), |out, checkpoint| {
             let _ = write!(
                 out,
@@ -78,6 +90,5 @@ fn write_meta(out: &mut Vec<u8>, meta: &Meta) {
                 checkpoint.source, checkpoint.partition, checkpoint.offset
             );
         });
-    }
-    out.push(b']');
+    });
 }

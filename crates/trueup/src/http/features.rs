@@ -5,7 +5,7 @@ use super::problem::Problem;
 use super::reply::{Reply, write_reply};
 use super::{App, Live, Name, unknown};
 use crate::catalog::StreamPart;
-use crate::serve::{BadRequest, Request as Asked};
+use crate::serve::{BadRequest, Refused, Request as Asked, Status};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
@@ -29,7 +29,7 @@ pub const MAX_FEATURES_BYTES: usize = 4 << 20;
 pub const MAX_ROWS: usize = 1_000;
 
 /// How long an answer may take unless the call says, milliseconds.
-const DEFAULT_DEADLINE_MS: u64 = 50;
+pub(super) const DEFAULT_DEADLINE_MS: u64 = 50;
 
 /// The longest deadline that a call may ask for, milliseconds.
 const MAX_DEADLINE_MS: u64 = 10_000;
@@ -106,6 +106,9 @@ async fn answer(
     let deadline = began + Duration::from_millis(deadline_ms);
     let answered = live.serving.answer(view, outputs, &asked, deadline).await;
     let catalog = live.catalog();
+    if let Some(refused) = &answered.refused {
+        return Err(refused_by_policy(view, refused));
+    }
     let reply = Reply { catalog, view, asked: &asked, answered: &answered, explain, parse };
     let (text, encode) = write_reply(&reply);
     let stages = [
@@ -120,6 +123,25 @@ async fn answer(
     Ok((headers, text).into_response())
 }
 
+/// The problem of a value that the view's policy lets nobody have.
+pub(super) fn refused_by_policy(view: &View, refused: &Refused) -> Problem {
+    let Refused { row, column, status, reason } = refused;
+    let may_come = matches!(status, Status::Unknown | Status::Stale);
+    let code = match may_come {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let why = reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+    let problem = Problem::new(code, "refused-by-policy", "A value is not good enough")
+        .detail(format!("column {column} of row {row} is {status}{why}"))
+        .at(format!("body, row {row}"))
+        .remedy(format!(
+            "the settings of view {} refuse such values; ask for other columns, or decide without",
+            view.name
+        ));
+    if may_come { problem.retry_after_s(1) } else { problem }
+}
+
 /// A problem of what is asked may be none by the definitions that are on their way.
 fn coming(app: &App, problem: Problem) -> Problem {
     match app.told().sentence() {
@@ -129,7 +151,7 @@ fn coming(app: &App, problem: Problem) -> Problem {
 }
 
 /// The `Server-Timing` header (W3C Server Timing): durations in milliseconds.
-fn timing(stages: &[(&str, Duration)]) -> (header::HeaderName, String) {
+pub(super) fn timing(stages: &[(&str, Duration)]) -> (header::HeaderName, String) {
     let stage = |(name, took): &(&str, Duration)| format!("{name};dur={:.3}", millis(*took));
     let stages: Vec<String> = stages.iter().map(stage).collect();
     (header::HeaderName::from_static("server-timing"), stages.join(", "))
@@ -207,7 +229,7 @@ fn bounded<'a>(place: &str, rows: &[&'a RawValue]) -> Result<Vec<&'a [u8]>, Prob
     }
 }
 
-fn refused(place: &str, bad: BadRequest) -> Problem {
+pub(super) fn refused(place: &str, bad: BadRequest) -> Problem {
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let problem = Problem::new(status, "bad-row", "A row does not fit the stream");
     match bad {

@@ -7,6 +7,7 @@ mod dead_letters;
 mod definitions;
 mod events;
 mod explain;
+mod feast;
 mod features;
 mod health;
 mod metrics;
@@ -143,8 +144,9 @@ impl App {
 }
 
 /// Every route with its method, as OpenAPI spells paths: the router and its tests read this table.
-pub const ROUTES: [(&str, &str); 12] = [
+pub const ROUTES: [(&str, &str); 14] = [
     ("POST", "/v1/features/{view}"),
+    ("POST", "/get-online-features"),
     ("POST", "/v1/events/{stream}"),
     ("GET", "/v1/events/{stream}"),
     ("GET", "/v1/dead-letters/{stream}"),
@@ -154,6 +156,7 @@ pub const ROUTES: [(&str, &str); 12] = [
     ("GET", "/v1/status"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
+    ("GET", "/health"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
 ];
@@ -200,6 +203,7 @@ fn routes(app: Arc<App>, has: impl Fn(&str) -> bool) -> Router {
 fn method_router(path: &str) -> MethodRouter<Arc<App>> {
     match path {
         "/v1/features/{view}" => post(features::features),
+        "/get-online-features" => post(feast::online_features),
         "/v1/events/{stream}" => post(events::push).get(replay::replay),
         "/v1/dead-letters/{stream}" => get(dead_letters::list),
         "/v1/dead-letters/{stream}/replay" => post(dead_letters::again),
@@ -207,7 +211,8 @@ fn method_router(path: &str) -> MethodRouter<Arc<App>> {
         "/v1/definitions/{change}" => post(definitions::change),
         "/v1/status" => get(health::status),
         "/livez" => get(health::livez),
-        "/readyz" => get(health::readyz),
+        // Feast's clients ask by its name.
+        "/readyz" | "/health" => get(health::readyz),
         "/metrics" => get(metrics_text),
         _ => get(openapi::serve),
     }
@@ -217,7 +222,7 @@ fn method_router(path: &str) -> MethodRouter<Arc<App>> {
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if let Some(token) = &app.token
-        && !matches!(path, "/livez" | "/readyz")
+        && !matches!(path, "/livez" | "/readyz" | "/health")
         && let Err(problem) = auth::check(request.headers(), token)
     {
         return problem.into_response();

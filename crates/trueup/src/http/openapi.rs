@@ -25,6 +25,7 @@ pub fn document() -> Value {
         "security": [{}, { "bearer": [] }],
         "paths": {
             "/v1/features/{view}": { "post": features() },
+            "/get-online-features": { "post": feast() },
             "/v1/events/{stream}": { "post": events(), "get": replay() },
             "/v1/dead-letters/{stream}": { "get": dead_letters() },
             "/v1/dead-letters/{stream}/replay": { "post": dead_letters_again() },
@@ -33,6 +34,7 @@ pub fn document() -> Value {
             "/v1/status": { "get": status() },
             "/livez": { "get": text("The process is there; depends on nothing", false) },
             "/readyz": { "get": text("Whether requests are answered with values", true) },
+            "/health": { "get": text("The same, by the name that Feast's clients know", true) },
             "/metrics": { "get": text("Metrics in Prometheus' text format", false) },
             "/openapi.json": { "get": plain("This document", "Any") },
         },
@@ -114,6 +116,41 @@ fn features() -> Value {
             "content": { "application/json": { "schema": schema("FeaturesRequest") } },
         },
         "responses": responses(json_reply("One answer a row, in their order", "Features"), &codes),
+    })
+}
+
+/// What Feast's clients send and take; the members that they pass over are left out.
+fn feast() -> Value {
+    let strings = json!({ "type": "array", "items": { "type": "string" } });
+    let body = json!({ "type": "object", "required": ["entities"], "properties": {
+        "entities": { "type": "object", "minProperties": 1, "additionalProperties":
+            { "type": "array", "maxItems": MAX_ROWS } },
+        "features": strings, "feature_service": { "type": "string" },
+        "full_feature_names": { "type": "boolean" } } });
+    let result = json!({ "type": "object", "required": ["values", "statuses", "event_timestamps"],
+        "properties": {
+            "values": { "type": "array" }, "statuses": strings, "event_timestamps": strings,
+            "trueup_statuses": strings,
+            "trueup_reasons": { "type": "array", "items": { "type": ["string", "null"] } } } });
+    let reply = json!({ "type": "object", "required": ["metadata", "results"], "properties": {
+        "metadata": { "type": "object", "required": ["feature_names", "digests"], "properties": {
+            "feature_names": strings, "digests": { "type": "object" } } },
+        "results": { "type": "array", "items": result } } });
+    let answered = json!({ "description": "A result for each name, with a value for each row",
+        "content": { "application/json": { "schema": reply } } });
+    let mut codes = POST_PROBLEMS.to_vec();
+    codes.push(("422", "An entity does not fit the views, or a name stands for two results"));
+    let mut responses = responses(answered, &codes);
+    // As Feast's clients want it: the error as JSON within a string.
+    responses["404"]["content"]["application/json"] = json!({ "schema": { "type": "string" } });
+    responses["422"]["content"]["application/json"] = json!({ "schema": { "type": "string" } });
+    json!({
+        "summary": "Features as Feast's clients ask for them: by column, one result a name",
+        "description": format!("At most {MAX_ROWS} rows and {MAX_FEATURES_BYTES} bytes."),
+        "requestBody": {
+            "required": true, "content": { "application/json": { "schema": body } },
+        },
+        "responses": responses,
     })
 }
 
@@ -247,7 +284,9 @@ fn schemas() -> Value {
         "Row": { "type": "object", "required": ["features", "status", "sources", "as_of"],
             "properties": {
                 "features": { "type": "object" }, "status": status,
-                "statuses": of(status.clone()), "reasons": strings(), "sources": strings(),
+                "statuses": of(status.clone()), "reasons": strings(),
+                "defaulted": { "type": "array", "items": { "type": "string" } },
+                "sources": strings(),
                 "as_of": strings(), "event_time": { "type": "string" },
                 "explain": { "type": "array", "items": { "type": "object" } } } },
         "EventsRequest": { "type": "object", "additionalProperties": false,

@@ -1,8 +1,9 @@
 //! The body of an answer, written straight into bytes.
 //!
 //! ```text
-//! {"view", "digest", "rows": [{"features": {…}, "status", "statuses"?, "reasons"?, "sources",
-//!   "as_of", "event_time"? (the server's clock), "explain"?}], "timing_us": {"parse", "store", …}}
+//! {"view", "digest", "rows": [{"features": {…}, "status", "statuses"?, "reasons"?, "defaulted"?,
+//!   "sources", "as_of", "event_time"? (the server's clock), "explain"?}],
+//!  "timing_us": {"parse", "store", …}}
 //! ```
 
 use crate::catalog::Catalog;
@@ -83,6 +84,10 @@ fn write_row(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize, answer: &RowAnswe
             json::text(out, why);
         });
     }
+    if !answer.defaulted.is_empty() {
+        out.extend_from_slice(b",\"defaulted\":");
+        array(out, answer.defaulted.iter(), |out, place| json::text(out, name(*place)));
+    }
     out.extend_from_slice(b",\"sources\":");
     object(out, answer.keys.iter(), |out, (key, answer)| {
         json::text(out, key);
@@ -109,12 +114,30 @@ pub(super) fn object<T>(
     members: impl Iterator<Item = T>,
     each: impl Fn(&mut Vec<u8>, T),
 ) {
-    out.push(b'{');
-    for (number, member) in members.enumerate() {
+    enclosed(out, *b"{}", members, each);
+}
+
+/// Writes an array whose items `each` writes.
+pub(super) fn array<T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = T>,
+    each: impl Fn(&mut Vec<u8>, T),
+) {
+    enclosed(out, *b"[]", items, each);
+}
+
+fn enclosed<T>(
+    out: &mut Vec<u8>,
+    [open, close]: [u8; 2],
+    parts: impl Iterator<Item = T>,
+    each: impl Fn(&mut Vec<u8>, T),
+) {
+    out.push(open);
+    for (number, part) in parts.enumerate() {
         if number > 0 {
             out.push(b',');
         }
-        each(out, member);
+        each(out, part);
     }
-    out.push(b'}');
+    out.push(close);
 }

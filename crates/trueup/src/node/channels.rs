@@ -8,7 +8,7 @@ use crate::http::Live;
 use crate::ingest::source::Source;
 use crate::ingest::{Bell, IngestError, Letterbox, Progress, Pusher, Sink};
 use crate::place::SourcePlace;
-use crate::serve::{Fallback, Serving, Tables};
+use crate::serve::{Fallback, Policies, Rules, Serving, Tables};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trueup_store::{Log, Store};
@@ -30,6 +30,8 @@ pub(super) struct Channels {
     sources: BTreeMap<String, SourcePlace>,
     /// The database that is asked for what the store does not vouch for.
     fallback: Option<Arc<Fallback>>,
+    /// What views return in place of values of some status.
+    views: Policies,
     met: BTreeMap<String, Channel>,
 }
 
@@ -40,8 +42,9 @@ impl Channels {
         letterbox: Option<Arc<Letterbox>>,
         sources: BTreeMap<String, SourcePlace>,
         fallback: Option<Arc<Fallback>>,
+        views: Policies,
     ) -> Channels {
-        Channels { log, letterbox, sources, fallback, met: BTreeMap::new() }
+        Channels { log, letterbox, sources, fallback, views, met: BTreeMap::new() }
     }
 
     /// The channel of a stream, which is opened if it is new.
@@ -75,6 +78,25 @@ impl Channels {
         self.met.values()
     }
 
+    /// The rules of these definitions' views, and what of the settings does not fit them.
+    pub(super) fn rules(&self, catalog: &Catalog) -> (BTreeMap<String, Rules>, Vec<String>) {
+        let (mut rules, mut unfit) = (BTreeMap::new(), Vec::new());
+        for (name, said) in &self.views {
+            let of = match catalog.view(name) {
+                Some(view) => Rules::of(view, said),
+                None => Err(format!(
+                    "[views.{name}]: there is no view {name}; there are: {}",
+                    catalog.view_names()
+                )),
+            };
+            match of {
+                Ok(of) => drop(rules.insert(name.clone(), of)),
+                Err(why) => unfit.push(why),
+            }
+        }
+        (rules, unfit)
+    }
+
     /// What serves by these definitions.
     pub(super) fn live(
         &mut self,
@@ -98,7 +120,9 @@ impl Channels {
         let tables = self.fallback.as_ref();
         let tables = tables.map(|fallback| Tables::new(Arc::clone(fallback), &catalog));
         let store = Arc::clone(store);
-        let serving = Serving { catalog, store, clock, max_staleness_us, tables };
+        let (rules, unfit) = self.rules(&catalog);
+        unfit.iter().for_each(|why| tracing::warn!("setting views: {why}"));
+        let serving = Serving { catalog, store, clock, max_staleness_us, tables, rules };
         Ok(Live { serving, pusher })
     }
 }

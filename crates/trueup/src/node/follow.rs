@@ -7,13 +7,14 @@ use super::{NodeError, NodeOptions, by_name, fallback, letterbox, open};
 use crate::catalog::Catalog;
 use crate::http::{App, Health, Metrics, WorkerHealth};
 use crate::ingest::{IngestError, NewBeginning};
+use crate::place::SourcePlace;
 use crate::release::{self, Goal, Hydration, Note, Place, Release, ReleaseError, Seen, Told, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use trueup_store::Store;
+use trueup_store::{Log, Store};
 
 /// A candidate is as far as what is served if it reaches, within this time, what that had at its
 /// beginning: so much behind may the first answers by it be, at most.
@@ -65,9 +66,7 @@ impl Follower {
             explain(&seen.note, &own, options.ingest);
         }
         let sources = by_name(&options, seen.as_ref().map(|seen| &seen.note), &catalogs)?;
-        let letterbox = letterbox(options.bad.also_to.as_ref())?;
-        let fallback = runtime.block_on(fallback(&options))?;
-        let mut channels = Channels::new(log.clone(), letterbox, sources, fallback);
+        let mut channels = channels(&options, log.clone(), sources, runtime)?;
         let ground = log.filter(|_| options.ingest).map(|log| Ground {
             store: Arc::clone(&store),
             log,
@@ -405,4 +404,21 @@ fn complain(digest: &str, error: &IngestError) {
 
 fn short(digest: &str) -> &str {
     digest.get(..16).unwrap_or(digest)
+}
+
+/// The channels of this process, as its settings say. Blocks.
+fn channels(
+    options: &NodeOptions,
+    log: Option<Arc<Log>>,
+    sources: BTreeMap<String, SourcePlace>,
+    runtime: &Handle,
+) -> Result<Channels, NodeError> {
+    let letterbox = letterbox(options.bad.also_to.as_ref())?;
+    let fallback = runtime.block_on(fallback(options))?;
+    let channels = Channels::new(log, letterbox, sources, fallback, options.views.clone());
+    // Definitions that come later are only warned of: they must not end what serves.
+    match channels.rules(&options.catalog).1.into_iter().next() {
+        Some(why) => Err(NodeError::Settings(why)),
+        None => Ok(channels),
+    }
 }

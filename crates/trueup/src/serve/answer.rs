@@ -3,6 +3,7 @@
 
 use super::fallback::Tables;
 use super::features::{Found, FoundRow, KeyAsk, Lens, keys, stale_reason};
+use super::policy::{Refused, Rules};
 use super::request::Request;
 use super::status::{Source, Status};
 use crate::catalog::Catalog;
@@ -12,7 +13,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use trueup_core::Value;
+use trueup_core::{Receipt, Value};
 use trueup_sql::{Output, View, array_of, value_at};
 use trueup_store::{At, Detail, Meta, Read, Store};
 
@@ -29,6 +30,8 @@ pub struct Serving {
     pub max_staleness_us: i64,
     /// The database that is asked for what the store does not vouch for, if there is one.
     pub tables: Option<Tables>,
+    /// What views return in place of values of some status.
+    pub rules: BTreeMap<String, Rules>,
 }
 
 /// The answer to a request.
@@ -39,6 +42,8 @@ pub struct Answered {
     pub columns: Vec<(usize, ArrayRef)>,
     /// One for each row of the request.
     pub rows: Vec<RowAnswer>,
+    /// The value for which the view's policy refuses the request, if there is one.
+    pub refused: Option<Refused>,
     /// How long the read of the store took.
     pub store: Duration,
     /// How long the database was waited for, if it was.
@@ -52,11 +57,28 @@ pub struct Answered {
 pub struct RowAnswer {
     /// For each asked column its status, and the reason where there is something to explain.
     pub statuses: Vec<(Status, Option<String>)>,
+    /// Places of the asked columns whose value is the default of the view's policy.
+    pub defaulted: Vec<usize>,
     /// By the names of the key's columns, where its state came from.
     pub keys: BTreeMap<String, KeyAnswer>,
-    /// The look-ups that were used, by their place in [`View::lookups`], with what the store knew
-    /// of their groups.
-    pub lookups: Vec<(usize, Option<Arc<Meta>>)>,
+    /// The look-ups that were used.
+    pub lookups: Vec<LookupAnswer>,
+}
+
+/// What there is to say of one look-up of a row.
+#[derive(Clone, Debug)]
+pub struct LookupAnswer {
+    /// Its place in [`View::lookups`].
+    pub lookup: usize,
+    /// Where the key's state came from; `None` for a key that is not given.
+    pub source: Option<Source>,
+    /// As of when it was whole, wall-clock microseconds since 1970.
+    pub fresh_us: Option<i64>,
+    /// What the store knew of the group.
+    pub meta: Option<Arc<Meta>>,
+    /// Of each aggregate that was wanted, by its place in the look-up, what its frame held; empty
+    /// unless the request asks for it.
+    pub receipts: Vec<(usize, Receipt)>,
 }
 
 /// Where a key's state came from.
@@ -145,8 +167,10 @@ impl Serving {
             lenses.iter().zip(&asks).enumerate().map(answer).collect();
         let fallback = self.fill(&lenses, &asks, &mut found, deadline).await;
         let (columns, rows) = self.assemble(&wanted, request, &in_view, &found);
+        let rules = self.rules.get(&view.name);
+        let refused = rules.and_then(|rules| rules.refused(view, &wanted.outputs, &rows));
         let compute = began.elapsed().saturating_sub(store + fallback);
-        Answered { columns, rows, store, fallback, compute }
+        Answered { columns, rows, refused, store, fallback, compute }
     }
 
     /// Reads all keys at one moment; for each look-up and row, the place of its read.
@@ -195,6 +219,7 @@ impl Serving {
         found: &[Vec<FoundRow>],
     ) -> (Vec<(usize, ArrayRef)>, Vec<RowAnswer>) {
         let view = wanted.view;
+        let rules = self.rules.get(&view.name);
         let wide = self.wide(wanted, request, found);
         let mut rows = vec![RowAnswer::default(); request.at.len()];
         let mut columns = Vec::with_capacity(wanted.outputs.len());
@@ -218,13 +243,19 @@ impl Serving {
                 hidden.push(matches!(status, Status::Unknown | Status::NotInView));
                 answer.statuses.push((status, reason));
             }
-            columns.push((number, without(values, output, &hidden, request)));
+            let mut values = without(values, output, &hidden, request);
+            if let Some(rules) = rules {
+                values = rules.apply(number, columns.len(), values, &mut rows);
+            }
+            columns.push((number, values));
         }
         for (row, answer) in rows.iter_mut().enumerate() {
             answer.keys = key_answers(&self.catalog, wanted, found, row);
-            let lookups =
-                found.iter().enumerate().filter(|(n, _)| !wanted.aggregates[*n].is_empty());
-            answer.lookups = lookups.map(|(n, rows)| (n, rows[row].meta.clone())).collect();
+            let used = found.iter().enumerate().zip(&wanted.aggregates);
+            let used = used.filter(|(_, aggregates)| !aggregates.is_empty());
+            answer.lookups = used
+                .map(|((lookup, rows), aggregates)| rows[row].answer(lookup, aggregates))
+                .collect();
         }
         (columns, rows)
     }

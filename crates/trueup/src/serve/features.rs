@@ -1,14 +1,15 @@
 //! Features of one look-up of a view, row by row: keys, the request's own events, and `core::read`.
 
+use super::answer::LookupAnswer;
 use super::request::Request;
 use super::status::Source;
 use crate::catalog::{Catalog, SLACK_US, stored};
 use arrow::array::{Array, ArrayRef};
 use std::sync::Arc;
-use trueup_core::{Event, Instant, Key, Micros, Stored, Unknown, Value, read};
+use trueup_core::{Event, Instant, Key, Micros, Receipt, Stored, Unknown, Value, read, receipts};
 use trueup_sql::decode::print::{Reason, Timestamp};
 use trueup_sql::{GroupDef, Lookup, View, id_at, value_at};
-use trueup_store::{Meta, Read};
+use trueup_store::{Detail, Meta, Read};
 
 /// One aggregate's answer for one row.
 #[derive(Clone, Debug)]
@@ -81,6 +82,24 @@ pub(super) struct FoundRow {
     pub(super) fresh_us: Option<i64>,
     /// What the store knew of the group when it was read.
     pub(super) meta: Option<Arc<Meta>>,
+    /// What the frame of each wanted aggregate held, where that is asked for and known.
+    pub(super) receipts: Vec<Receipt>,
+}
+
+/// Events of a frame that a receipt lists: what a person reads through.
+const MAX_LISTED: usize = 100;
+
+impl FoundRow {
+    /// What there is to say of it beside its values.
+    pub(super) fn answer(&self, lookup: usize, wanted: &[usize]) -> LookupAnswer {
+        LookupAnswer {
+            lookup,
+            source: self.source,
+            fresh_us: self.fresh_us,
+            meta: self.meta.clone(),
+            receipts: wanted.iter().copied().zip(self.receipts.iter().cloned()).collect(),
+        }
+    }
 }
 
 impl Lens<'_> {
@@ -148,6 +167,7 @@ impl Lens<'_> {
             source: Some(Source::Request),
             fresh_us: None,
             meta: None,
+            receipts: Vec::new(),
         }
     }
 
@@ -208,6 +228,7 @@ impl Lens<'_> {
         let instant = Instant { at, own, complete_from: Micros(since_us) };
         let wanted: Vec<usize> =
             self.wanted.iter().map(|&place| self.lookup.aggregates[place]).collect();
+        let receipts = self.receipts(key, stored, instant, &wanted);
         match read(plan, key, stored, instant, &wanted, &self.catalog.limits) {
             Err(damage) => self.row(Err(format!("the stored state is damaged: {damage}")), false),
             Ok(answers) => {
@@ -218,9 +239,26 @@ impl Lens<'_> {
                     stale: false,
                 });
                 let found = found.collect();
-                FoundRow { found, source: Some(Source::Request), fresh_us: None, meta: None }
+                let source = Some(Source::Request);
+                FoundRow { found, source, fresh_us: None, meta: None, receipts }
             }
         }
+    }
+
+    /// What the frames of these aggregates of the group held, if the request asks for it; none for
+    /// a state that is damaged, which the answers say.
+    pub(super) fn receipts(
+        &self,
+        key: &[u8],
+        stored: Stored<'_>,
+        instant: Instant<'_>,
+        aggregates: &[usize],
+    ) -> Vec<Receipt> {
+        if self.request.detail != Detail::Positions {
+            return Vec::new();
+        }
+        let (plan, limits) = (self.catalog.plan(self.lookup.group), &self.catalog.limits);
+        receipts(plan, key, stored, instant, aggregates, limits, MAX_LISTED).unwrap_or_default()
     }
 }
 

@@ -17,8 +17,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::TimestampMicrosecondType;
 use std::time::{Duration, Instant as Clock};
 use trueup_core::{
-    Answer, Event, Frame, Instant, Keep, Key, Limits, Micros, Position, Stored, Unknown, read,
-    record,
+    Answer, Event, Frame, Instant, Keep, Key, Limits, Micros, Position, Receipt, Stored, Unknown,
+    read, record,
 };
 use trueup_sql::decode::print::Reason;
 use trueup_sql::{id_at, value_at};
@@ -166,8 +166,8 @@ impl Lens<'_> {
                 return;
             }
         };
-        let answers = match self.over(miss, key, own, fetched) {
-            Ok(answers) => answers,
+        let (answers, receipts) = match self.over(miss, key, own, fetched) {
+            Ok(over) => over,
             Err(why) => {
                 miss.places.iter().for_each(|&place| row.found[place].value = Err(why.clone()));
                 return;
@@ -183,20 +183,27 @@ impl Lens<'_> {
             });
             row.found[place] = Found { value, empty: answer.empty, stale: false, missed: false };
         }
+        if !receipts.is_empty() {
+            row.receipts.resize(row.found.len(), Receipt::default());
+            for (&place, receipt) in miss.places.iter().zip(receipts) {
+                row.receipts[place] = receipt;
+            }
+        }
         row.source = Some(Source::Database);
         // Of values that the store has too, the row is as old as these.
         let store_us = row.fresh_us.filter(|_| miss.places.len() < row.found.len());
         row.fresh_us = Some(store_us.unwrap_or(i64::MAX).min(fetched.asked_us));
     }
 
-    /// The answers over the events that were fetched, as core gives them over the stream's.
+    /// The answers over the events that were fetched, as core gives them over the stream's, with
+    /// their receipts where these are asked for.
     fn over(
         &self,
         miss: &Miss,
         key: &Key,
         own: Option<&Event>,
         fetched: &Fetched,
-    ) -> Result<Vec<Answer>, String> {
+    ) -> Result<(Vec<Answer>, Vec<Receipt>), String> {
         let group = self.catalog.group(self.lookup.group);
         let stream = &self.catalog.streams()[group.stream].stream;
         let at = self.request.at[miss.row];
@@ -228,7 +235,8 @@ impl Lens<'_> {
         let instant = Instant { at: Micros(at), own, complete_from };
         let wanted: Vec<usize> = miss.places.iter().map(|&place| self.aggregate(place)).collect();
         let plan = self.catalog.plan(self.lookup.group);
-        read(plan, key.bytes(), stored, instant, &wanted, &LIMITS)
-            .map_err(|damage| format!("the database's events cannot be folded: {damage}"))
+        let answers = read(plan, key.bytes(), stored, instant, &wanted, &LIMITS)
+            .map_err(|damage| format!("the database's events cannot be folded: {damage}"))?;
+        Ok((answers, self.receipts(key.bytes(), stored, instant, &wanted)))
     }
 }

@@ -12,10 +12,12 @@ mod answer;
 mod fallback;
 mod features;
 mod misses;
+mod policy;
 mod request;
 mod status;
 
-pub use answer::{Answered, KeyAnswer, RowAnswer, Serving};
+pub use answer::{Answered, KeyAnswer, LookupAnswer, RowAnswer, Serving};
 pub use fallback::{Bounds, Counts, Fallback, Tables};
+pub use policy::{Policies, Policy, Refused, Rules, ViewPolicy};
 pub use request::{BadRequest, Mode, Request};
 pub use status::{Source, Status};

@@ -8,13 +8,16 @@ mod database;
 mod places;
 mod raw;
 mod text;
+mod views;
 
 pub use database::{DatabaseSettings, TableSaid};
 pub use raw::{Flags, Layer, Said};
 pub use text::duration;
+pub use views::ViewSaid;
 
 use crate::ingest::DEFAULT_MAX_BAD_PERCENT;
 use crate::place::{BadRecords, Place, Sources};
+use crate::serve::Policies;
 use raw::{Origin, Raw};
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,6 +48,8 @@ pub struct Settings {
     pub bad: BadRecords,
     /// The database that is asked for what the store does not vouch for.
     pub database: Option<DatabaseSettings>,
+    /// What views return in place of values of some status.
+    pub views: Policies,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// The same of a process that only applies events; it listens nowhere unless told.
@@ -66,6 +71,7 @@ impl fmt::Debug for Settings {
             .field("sources", &self.sources)
             .field("bad", &self.bad)
             .field("database", &self.database)
+            .field("views", &self.views)
             .field("listen", &self.listen)
             .field("ingest_listen", &self.ingest_listen)
             .field("max_staleness", &self.max_staleness)
@@ -184,6 +190,7 @@ impl Settings {
             sources,
             bad: bad_records(&raw)?,
             database: database::database(&raw)?,
+            views: views::views(&raw)?,
             listen,
             ingest_listen,
             max_staleness,

@@ -2,6 +2,7 @@
 //! earlier.
 
 use super::database::TableSaid;
+use super::views::ViewSaid;
 use super::{DEFAULT_ENVIRONMENT, FILE_NAME, SettingsError, value};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -55,6 +56,8 @@ pub struct Layer {
     pub database_pause: Option<String>,
     /// Streams' tables, where they or their columns have other names.
     pub database_tables: Option<BTreeMap<String, TableSaid>>,
+    /// What views return for values of each status.
+    pub views: Option<BTreeMap<String, ViewSaid>>,
     /// `ADDRESS:PORT`.
     pub listen: Option<String>,
     /// `ADDRESS:PORT` of a process that only applies events.
@@ -339,6 +342,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         database_pause: variable("TRUEUP_DATABASE_PAUSE"),
         // Names of tables belong in the file.
         database_tables: None,
+        views: None,
         listen: variable("TRUEUP_LISTEN"),
         ingest_listen: variable("TRUEUP_INGEST_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::place::SourcePlace;
+use crate::serve::{Policy, Status};
 
 /// Settings of a file's text, variables and flags.
 fn load(
@@ -114,4 +115,25 @@ fn subjects_of_nats_are_a_source_and_their_password_is_not_shown() {
     let said = format!("{settings:?} {}", settings.sources[0].1);
     assert!(said.contains("nats://a:1,b:2/pay?stream=PAY"), "{said}");
     assert!(!said.contains("hunter2") && !said.contains("me@"), "{said}");
+}
+
+#[test]
+fn what_a_view_returns_is_read_by_status_with_its_defaults() {
+    let text = "definitions = 'a.sql'\n[views.risk]\nunknown = 'default'\nstale = 'refuse'\n\
+                [views.risk.defaults]\nn = 3\nmean = 0.5\ncity = 'none'";
+    let settings = load(text, &[], None, Layer::default()).unwrap();
+    let risk = &settings.views["risk"];
+    assert_eq!(
+        risk.policies,
+        [(Status::Unknown, Policy::Default), (Status::Stale, Policy::Refuse)]
+    );
+    assert_eq!(risk.defaults["n"], "3");
+    assert_eq!(risk.defaults["mean"], "0.5");
+    assert_eq!(risk.defaults["city"], "none");
+    let views = "definitions = 'a.sql'\n[views.risk]\n";
+    refused(&format!("{views}unknown = 'value'"), "dev", "no value that can be vouched for");
+    refused(&format!("{views}stale = 'old'"), "dev", "value, null, default or refuse");
+    refused(&format!("{views}stale = 'default'"), "dev", "[views.risk.defaults]");
+    refused(&format!("{views}[views.risk.defaults]\nn = 1"), "dev", "that no status has");
+    refused(&format!("{views}fresh = 'null'"), "dev", "fresh");
 }

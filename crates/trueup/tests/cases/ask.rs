@@ -2,6 +2,7 @@
 
 use crate::case::{Ask, Asked, Case, Members, instant};
 use crate::report::{Column, Findings};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trueup::clock::Clock;
@@ -33,6 +34,7 @@ pub(crate) fn ask_with(
         clock: Clock::of(|| Micros(0)),
         max_staleness_us: i64::MAX,
         tables,
+        rules: BTreeMap::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for (number, asked) in case.requests.iter().enumerate() {

@@ -61,6 +61,7 @@ async fn over_http(case: &Case, found: &mut Findings) {
         sources: Sources::new(),
         bad: BadRecords::default(),
         database: None,
+        views: Default::default(),
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,

@@ -103,6 +103,7 @@ fn a_server_that_other_tests_kill() {
             sources: Sources::new(),
             bad: BadRecords::default(),
             database: None,
+            views: Default::default(),
             max_staleness: Duration::MAX,
             token: None,
             ingest: true,

@@ -16,6 +16,7 @@ mod contract;
 mod demo;
 #[cfg(feature = "kafka")]
 mod failover;
+mod feast;
 mod hot;
 mod kill;
 #[cfg(feature = "postgres")]
@@ -30,6 +31,7 @@ mod pipeline;
 #[cfg(all(feature = "kafka", feature = "nats"))]
 mod pipeline_nats;
 mod poison;
+mod policies;
 #[cfg(feature = "postgres")]
 mod postgres_server;
 mod race;

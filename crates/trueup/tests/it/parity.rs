@@ -169,6 +169,7 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
         sources: Sources::new(),
         bad: BadRecords::default(),
         database: None,
+        views: Default::default(),
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,

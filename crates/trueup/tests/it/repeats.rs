@@ -108,6 +108,7 @@ async fn serve_on(log: Log) -> Client {
         clock: Clock::system(),
         max_staleness_us: i64::MAX,
         tables: None,
+        rules: Default::default(),
     };
     let pusher = Pusher::local(catalog, log, Clock::system());
     let app = Arc::new(App::new(serving, pusher, Health::default(), Metrics::new().unwrap(), None));

@@ -141,6 +141,36 @@ async fn a_restart_answers_as_before_and_reads_the_log_no_second_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_explained_answer_lists_the_events_that_each_value_counted() {
+    let server = Server::start(options(SQL)).await;
+    let late = payment(3, 7_200, "5.00");
+    let events = json!([payment(1, 60, "1.00"), payment(2, 30, "2.00"), late]);
+    server.push("payments", events).await;
+    let ask = json!({ "rows": [payment(4, 0, "4.00")], "explain": true,
+                      "columns": ["amount_last_hour", "merchant_last_hour", "logins_last_hour"] });
+    let row = server.ask("risk", ask).await;
+    let frame = |name: &str| {
+        let frames = row["explain"].as_array().unwrap().iter();
+        let mut frames = frames.flat_map(|look_up| look_up["frames"].as_array().unwrap());
+        frames.find(|frame| frame["columns"] == json!([name])).unwrap().clone()
+    };
+    let hour = frame("amount_last_hour");
+    assert_eq!(hour["from"], "2026-11-24T09:00:00.000000Z");
+    assert_eq!(hour["to"], "2026-11-24T10:00:00.000000Z");
+    assert_eq!(hour["counted"], 3);
+    let listed: Vec<i64> =
+        hour["events"].as_array().unwrap().iter().map(|it| it["id"].as_i64().unwrap()).collect();
+    assert_eq!(listed, [4, 2, 1], "the request's own first, not the one of two hours ago");
+    let busy = frame("merchant_last_hour");
+    let raw = busy["counted"].as_u64().unwrap();
+    assert_eq!(raw + busy["in_bins"].as_u64().unwrap_or(0), 3, "{busy}");
+    assert_eq!(frame("logins_last_hour")["events"], json!([]));
+    assert_eq!(row["explain"][0]["source"], "store");
+    assert_eq!(row["explain"][0]["as_of"], row["as_of"]["card"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_made_anew_under_a_state_is_refused_until_somebody_declares_it() {
     let dir = tempfile::tempdir().unwrap();
     let embedded =
@@ -233,7 +263,9 @@ async fn a_server_with_a_token_answers_nobody_without_it() {
         let reply = stranger.request(method.parse().unwrap(), &path, None, "{}".into()).await;
         let status = reply.unwrap().status;
         match path.as_str() {
-            "/livez" | "/readyz" => assert_ne!(status, StatusCode::UNAUTHORIZED, "{path}"),
+            "/livez" | "/readyz" | "/health" => {
+                assert_ne!(status, StatusCode::UNAUTHORIZED, "{path}");
+            }
             _ => assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path}"),
         }
     }

@@ -60,6 +60,7 @@ pub(crate) fn options(sql: &str) -> NodeOptions {
         sources: Sources::new(),
         bad: BadRecords::default(),
         database: None,
+        views: Default::default(),
         max_staleness: Duration::from_secs(10),
         token: None,
         ingest: true,

@@ -4,7 +4,7 @@ use crate::ingest::backfill::{Plan, file_and_row, is_under_way, rows_in};
 use crate::ingest::source::FIRST_LOG;
 use crate::json;
 use serde_json::{Value, json};
-use trueup_core::{Base, Corrupt, Event, Id, Inspected, Keep, Partials, Position};
+use trueup_core::{Base, Corrupt, Event, Inspected, Keep, Partials, Position};
 use trueup_sql::bridge::arrow_of;
 use trueup_sql::decode::print::Timestamp;
 use trueup_sql::{GroupDef, array_of};
@@ -90,13 +90,6 @@ impl Shown<'_> {
 
     /// An event as the group keeps it: what is not in its slots is not known any more.
     fn event(&self, event: &Event) -> Value {
-        let id = match &event.id {
-            Id::Int(id) => Value::from(*id),
-            Id::Text(id) => Value::from(&**id),
-            Id::Hash(hash) => {
-                hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
-            }
-        };
         let kinds = self.group.core.slots.iter().zip(&self.group.slots);
         let slots = kinds.zip(&event.slots).map(|((kind, slot), value)| {
             let array = array_of(&arrow_of(kind), [value]);
@@ -106,7 +99,7 @@ impl Shown<'_> {
         });
         json!({
             "time": Timestamp(event.time).to_string(),
-            "id": id,
+            "id": json::id(&event.id),
             "slots": slots.collect::<serde_json::Map<_, _>>(),
         })
     }

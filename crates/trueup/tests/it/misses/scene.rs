@@ -123,7 +123,8 @@ pub(crate) fn missing(fallback: &Arc<Fallback>) -> Serving {
     let tables = Some(Tables::new(Arc::clone(fallback), &catalog));
     let store = Arc::new(MemoryStore::new());
     let clock = Clock::of(|| Micros(TEN));
-    Serving { catalog, store, clock, max_staleness_us: 10_000_000, tables }
+    let rules = Default::default();
+    Serving { catalog, store, clock, max_staleness_us: 10_000_000, tables, rules }
 }
 
 /// Answers over a store to which a worker has applied all events.
