@@ -13,6 +13,7 @@ mod chaos;
 mod child;
 mod commands;
 mod contract;
+mod dashboards;
 mod demo;
 #[cfg(feature = "kafka")]
 mod failover;
