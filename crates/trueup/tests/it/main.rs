@@ -39,6 +39,7 @@ mod race;
 mod release;
 mod repeats;
 mod serving;
+mod sick;
 mod source;
 mod state;
 mod status;
