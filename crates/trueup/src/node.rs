@@ -334,7 +334,7 @@ pub(crate) fn tables(
     catalog: &Catalog,
     clock: Clock,
 ) -> Result<Tables, NodeError> {
-    let DatabaseSettings { place, tables, bounds } = settings;
+    let DatabaseSettings { place, tables, bounds, verify_per_million, max_staleness } = settings;
     if let Some(stream) = tables.keys().find(|name| catalog.stream(name).is_none()) {
         return Err(NodeError::Settings(format!(
             "[database_tables.{stream}]: there is no stream {stream}; there are: {}",
@@ -344,6 +344,7 @@ pub(crate) fn tables(
     let database = database::open(place, bounds.connections, bounds.timeout);
     let database = database.map_err(NodeError::Database)?;
     let fallback = Fallback::new(database, tables.clone(), *bounds, clock);
+    let fallback = fallback.verifying(*verify_per_million, *max_staleness);
     Ok(Tables::new(Arc::new(fallback), catalog))
 }
 

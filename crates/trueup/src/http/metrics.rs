@@ -32,10 +32,19 @@ pub struct Metrics {
     partition_lag: IntGaugeVec,
     partition_lag_s: GaugeVec,
     fallback: IntCounterVec,
+    verify: IntCounterVec,
     database_queries: IntGauge,
     database_paused: IntGauge,
     /// One scrape at a time sets the counters that are kept elsewhere.
     scrape: Mutex<()>,
+}
+
+fn stages() -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(
+        "trueup_stage_seconds",
+        "Time of each stage of an answer, retrieval apart from all else.",
+    );
+    HistogramVec::new(options.buckets(BOUNDS_S.to_vec()), &["view", "stage"])
 }
 
 impl Metrics {
@@ -49,10 +58,6 @@ impl Metrics {
         };
         let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["stream"]);
         let each = ["stream", "partition"];
-        let stages = HistogramOpts::new(
-            "trueup_stage_seconds",
-            "Time of each stage of an answer, retrieval apart from all else.",
-        );
         let metrics = Metrics {
             registry: Registry::new(),
             requests: counter(
@@ -65,7 +70,7 @@ impl Metrics {
                 "Values answered, by view and status; watch UNKNOWN and STALE.",
                 &["view", "status"],
             )?,
-            stages: HistogramVec::new(stages.buckets(BOUNDS_S.to_vec()), &["view", "stage"])?,
+            stages: stages()?,
             ingest: counter(
                 "trueup_ingest_total",
                 "What ingest met: accepted events, dead letters, records, compactions and more. \
@@ -98,6 +103,11 @@ impl Metrics {
                 "What became of questions to the database for what the store does not vouch for.",
                 &["what"],
             )?,
+            verify: counter(
+                "trueup_verify_total",
+                "Hits that were compared with the database, and what differed.",
+                &["what"],
+            )?,
             database_queries: IntGauge::new(
                 "trueup_database_queries",
                 "Queries to the database that are under way.",
@@ -114,7 +124,7 @@ impl Metrics {
 
     fn register(&self) -> Result<(), prometheus::Error> {
         let metrics = self;
-        let all: [Box<dyn prometheus::core::Collector>; 12] = [
+        let all: [Box<dyn prometheus::core::Collector>; 13] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.statuses.clone()),
             Box::new(metrics.stages.clone()),
@@ -125,6 +135,7 @@ impl Metrics {
             Box::new(metrics.partition_lag.clone()),
             Box::new(metrics.partition_lag_s.clone()),
             Box::new(metrics.fallback.clone()),
+            Box::new(metrics.verify.clone()),
             Box::new(metrics.database_queries.clone()),
             Box::new(metrics.database_paused.clone()),
         ];
@@ -160,6 +171,7 @@ impl Metrics {
         self.partition_lag.reset();
         self.partition_lag_s.reset();
         self.fallback.reset();
+        self.verify.reset();
         let (now, live) = (app.clock.now().0, app.live());
         let streams = live.catalog().streams().iter().zip(&live.pusher.progress);
         for (number, (part, progress)) in streams.enumerate() {
@@ -204,6 +216,9 @@ impl Metrics {
             let fallback = tables.fallback();
             for (what, count) in fallback.counts.all() {
                 self.fallback.with_label_values(&[what]).inc_by(count);
+            }
+            for (what, count) in fallback.verify.counts() {
+                self.verify.with_label_values(&[what]).inc_by(count);
             }
             self.database_queries.set(i64::try_from(fallback.in_flight()).unwrap_or(i64::MAX));
             self.database_paused.set(i64::from(fallback.is_paused()));

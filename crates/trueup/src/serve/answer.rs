@@ -166,6 +166,7 @@ impl Serving {
         let mut found: Vec<Vec<FoundRow>> =
             lenses.iter().zip(&asks).enumerate().map(answer).collect();
         let fallback = self.fill(&lenses, &asks, &mut found, deadline).await;
+        self.sample(view, request, &asks, &found);
         let (columns, rows) = self.assemble(&wanted, request, &in_view, &found);
         let rules = self.rules.get(&view.name);
         let refused = rules.and_then(|rules| rules.refused(view, &wanted.outputs, &rows));

@@ -93,7 +93,7 @@ impl Serving {
 impl Lens<'_> {
     /// The questions that bring the frames of these aggregates (places in [`Lens::wanted`]): one
     /// for all ranges of time, and one for those by number of rows.
-    fn wants(&self, row: usize, missed: &[usize]) -> Vec<(Want, Vec<usize>)> {
+    pub(super) fn wants(&self, row: usize, missed: &[usize]) -> Vec<(Want, Vec<usize>)> {
         let group = self.catalog.group(self.lookup.group);
         let at_us = self.request.at[row];
         let bin_us = match group.core.keep {
@@ -138,6 +138,11 @@ impl Lens<'_> {
 
     fn aggregate(&self, place: usize) -> usize {
         self.lookup.aggregates[self.wanted[place]]
+    }
+
+    /// The group's aggregates at these places in [`Lens::wanted`].
+    pub(super) fn aggregates_at(&self, places: &[usize]) -> Vec<usize> {
+        places.iter().map(|&place| self.aggregate(place)).collect()
     }
 
     fn frame(&self, place: usize) -> Frame {
@@ -204,9 +209,30 @@ impl Lens<'_> {
         own: Option<&Event>,
         fetched: &Fetched,
     ) -> Result<(Vec<Answer>, Vec<Receipt>), String> {
+        let at = self.request.at[miss.row];
+        let tail = self.fetched(miss.row, key, own, fetched);
+        let stored = Stored { base: None, tail: &tail };
+        let complete_from = Micros(fetched.whole_from_us);
+        let instant = Instant { at: Micros(at), own, complete_from };
+        let wanted = self.aggregates_at(&miss.places);
+        let plan = self.catalog.plan(self.lookup.group);
+        let answers = read(plan, key.bytes(), stored, instant, &wanted, &LIMITS)
+            .map_err(|damage| format!("the database's events cannot be folded: {damage}"))?;
+        Ok((answers, self.receipts(key.bytes(), stored, instant, &wanted)))
+    }
+
+    /// The events that were fetched for a row, as records behind no base; without those after its
+    /// instant.
+    pub(super) fn fetched(
+        &self,
+        row: usize,
+        key: &Key,
+        own: Option<&Event>,
+        fetched: &Fetched,
+    ) -> Vec<u8> {
         let group = self.catalog.group(self.lookup.group);
         let stream = &self.catalog.streams()[group.stream].stream;
-        let at = self.request.at[miss.row];
+        let at = self.request.at[row];
         let rows = &fetched.rows;
         let times = rows.column(stream.event_time).as_primitive::<TimestampMicrosecondType>();
         let ids = rows.column(stream.id);
@@ -230,13 +256,6 @@ impl Lens<'_> {
             let position = Position { source: NO_LOG, partition: 0, offset };
             record(key.bytes(), &Event { time, id, slots }, Some(position), &mut tail);
         }
-        let stored = Stored { base: None, tail: &tail };
-        let complete_from = Micros(fetched.whole_from_us);
-        let instant = Instant { at: Micros(at), own, complete_from };
-        let wanted: Vec<usize> = miss.places.iter().map(|&place| self.aggregate(place)).collect();
-        let plan = self.catalog.plan(self.lookup.group);
-        let answers = read(plan, key.bytes(), stored, instant, &wanted, &LIMITS)
-            .map_err(|damage| format!("the database's events cannot be folded: {damage}"))?;
-        Ok((answers, self.receipts(key.bytes(), stored, instant, &wanted)))
+        tail
     }
 }

@@ -15,9 +15,11 @@ mod misses;
 mod policy;
 mod request;
 mod status;
+mod verify;
 
 pub use answer::{Answered, KeyAnswer, LookupAnswer, RowAnswer, Serving};
 pub use fallback::{Bounds, Counts, Fallback, Tables};
 pub use policy::{Policies, Policy, Refused, Rules, ViewPolicy};
 pub use request::{BadRequest, Mode, Request};
 pub use status::{Source, Status};
+pub use verify::{Difference, MILLION, Mismatch, Verify};

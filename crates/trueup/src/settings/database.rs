@@ -4,7 +4,7 @@ use super::raw::{Origin, Raw};
 use super::text::duration;
 use super::{SettingsError, value};
 use crate::database::{DatabasePlace, TableSettings};
-use crate::serve::Bounds;
+use crate::serve::{Bounds, MILLION};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +16,9 @@ const MAX_CONNECTIONS: usize = 64;
 /// The most rows of an answer: a tenth of a second to fold.
 const MAX_ROWS: usize = 100_000;
 
+/// One hit in a thousand: enough to see skew within hours, and the way to the database exercised.
+const USUAL_SAMPLE: u32 = MILLION / 1_000;
+
 /// A database, the tables in it and the bounds on asking it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSettings {
@@ -25,6 +28,10 @@ pub struct DatabaseSettings {
     pub tables: BTreeMap<String, TableSettings>,
     /// How much it is asked.
     pub bounds: Bounds,
+    /// So many of a million hits are compared with it.
+    pub verify_per_million: u32,
+    /// How far behind the pipeline may be.
+    pub max_staleness: Duration,
 }
 
 /// A stream's table as it is written.
@@ -40,7 +47,10 @@ pub struct TableSaid {
     pub time_unit: Option<String>,
 }
 
-pub(super) fn database(raw: &Raw) -> Result<Option<DatabaseSettings>, SettingsError> {
+pub(super) fn database(
+    raw: &Raw,
+    max_staleness: Duration,
+) -> Result<Option<DatabaseSettings>, SettingsError> {
     let Some((origin, said)) = raw.find(|layer| layer.database.as_ref()) else {
         return Ok(None);
     };
@@ -65,7 +75,20 @@ pub(super) fn database(raw: &Raw) -> Result<Option<DatabaseSettings>, SettingsEr
             tables.insert(stream.clone(), table(said, &origin)?);
         }
     }
-    Ok(Some(DatabaseSettings { place, tables, bounds: bounds(raw)? }))
+    let (bounds, verify_per_million) = (bounds(raw)?, verify_per_million(raw)?);
+    Ok(Some(DatabaseSettings { place, tables, bounds, verify_per_million, max_staleness }))
+}
+
+/// The sample of hits, said as a share.
+fn verify_per_million(raw: &Raw) -> Result<u32, SettingsError> {
+    match raw.find(|layer| layer.verify_sample.as_ref()) {
+        None => Ok(USUAL_SAMPLE),
+        Some((_, share)) if (0.0..=1.0).contains(share) => Ok((share * f64::from(MILLION)) as u32),
+        Some((origin, share)) => {
+            let reason = format!("{share} is not taken; write a share from 0 to 1, such as 0.001");
+            Err(value("verify_sample", origin.to_string(), reason))
+        }
+    }
 }
 
 fn table(said: &TableSaid, origin: &Origin) -> Result<TableSettings, SettingsError> {

@@ -189,7 +189,7 @@ impl Settings {
             store,
             sources,
             bad: bad_records(&raw)?,
-            database: database::database(&raw)?,
+            database: database::database(&raw, max_staleness)?,
             views: views::views(&raw)?,
             listen,
             ingest_listen,

@@ -54,6 +54,8 @@ pub struct Layer {
     pub database_max_failures: Option<u32>,
     /// For how long at first, such as `1s`.
     pub database_pause: Option<String>,
+    /// The share of hits that are compared with the database.
+    pub verify_sample: Option<f64>,
     /// Streams' tables, where they or their columns have other names.
     pub database_tables: Option<BTreeMap<String, TableSaid>>,
     /// What views return for values of each status.
@@ -340,6 +342,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         database_max_rows: number(&variable, "TRUEUP_DATABASE_MAX_ROWS")?,
         database_max_failures: number(&variable, "TRUEUP_DATABASE_MAX_FAILURES")?,
         database_pause: variable("TRUEUP_DATABASE_PAUSE"),
+        verify_sample: number(&variable, "TRUEUP_VERIFY_SAMPLE")?,
         // Names of tables belong in the file.
         database_tables: None,
         views: None,
@@ -351,14 +354,14 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
     })
 }
 
-/// A whole number in a variable.
+/// A number in a variable.
 fn number<T: std::str::FromStr>(
     variable: &impl Fn(&str) -> Option<String>,
     name: &'static str,
 ) -> Result<Option<T>, SettingsError> {
     let parse = |said: String| {
         said.parse().map_err(|_| {
-            let reason = format!("{said:?} is not taken; write a whole number");
+            let reason = format!("{said:?} is no such number");
             value("database", name.into(), reason)
         })
     };

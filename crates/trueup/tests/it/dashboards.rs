@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use trueup::database::DatabasePlace;
 use trueup::node::NodeOptions;
 use trueup::serve::{Bounds, Status};
@@ -85,6 +86,8 @@ fn database(folder: &Path) -> DatabaseSettings {
         place: DatabasePlace::Sqlite(path),
         tables: ["payments", "logins"].map(|name| (name.to_string(), table())).into(),
         bounds: Bounds::default(),
+        verify_per_million: 0,
+        max_staleness: Duration::from_secs(10),
     }
 }
 

@@ -3,4 +3,5 @@
 
 mod guards;
 mod scene;
+mod skew;
 mod values;

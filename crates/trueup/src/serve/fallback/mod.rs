@@ -26,6 +26,7 @@ pub(super) use flight::{Fetched, Landed};
 use self::bounds::What;
 use self::flight::{Flights, Waiting};
 use self::gate::{Ended, Gate, Shut};
+use super::verify::Verify;
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
 use crate::database::{Ask, Database, DatabaseError, Field, Fields, Names, Table, TableSettings};
@@ -107,6 +108,8 @@ pub struct Fallback {
     clock: Clock,
     /// What became of questions.
     pub counts: Counts,
+    /// Compares a sample of hits with it.
+    pub verify: Verify,
     connections: Semaphore,
     gate: Mutex<Gate>,
 }
@@ -134,9 +137,23 @@ impl Fallback {
             bounds,
             clock,
             counts: Counts::default(),
+            verify: Verify::new(0, Duration::ZERO),
             connections: Semaphore::new(bounds.connections),
             gate: Mutex::new(Gate::new(bounds, Instant::now())),
         }
+    }
+
+    /// Has so many of a million hits compared with it, as they were when the pipeline may last have
+    /// been behind.
+    #[must_use]
+    pub fn verifying(mut self, per_million: u32, max_staleness: Duration) -> Fallback {
+        self.verify = Verify::new(per_million, max_staleness);
+        self
+    }
+
+    /// How long a query may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.bounds.timeout
     }
 
     /// Whether it is left alone because it fails.

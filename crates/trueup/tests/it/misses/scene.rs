@@ -4,10 +4,11 @@ use crate::postgres_server::PostgresServer;
 use crate::support::{TEN, catalog, options};
 use arrow::array::ArrayRef;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trueup::clock::Clock;
-use trueup::database::{DatabasePlace, open};
+use trueup::database::{DatabasePlace, TableSettings, open};
 use trueup::node::{Node, NodeOptions};
 use trueup::serve::{Answered, Bounds, Fallback, Request, RowAnswer, Serving, Status, Tables};
 use trueup::settings::DatabaseSettings;
@@ -129,6 +130,11 @@ pub(crate) fn missing(fallback: &Arc<Fallback>) -> Serving {
 
 /// Answers over a store to which a worker has applied all events.
 pub(crate) async fn applied() -> Serving {
+    applied_without(&[]).await
+}
+
+/// The same without these payments.
+pub(crate) async fn applied_without(left_out: &[i64]) -> Serving {
     let node = Node::start(options(SQL)).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
@@ -142,7 +148,10 @@ pub(crate) async fn applied() -> Serving {
     let server = trueup::client::ClientOptions { base_url, ..Default::default() };
     let client = trueup::client::Client::new(&server).unwrap();
     for (stream, events) in [
-        ("payments", (0..PAYMENTS).map(payment).collect::<Vec<_>>()),
+        (
+            "payments",
+            (0..PAYMENTS).filter(|id| !left_out.contains(id)).map(payment).collect::<Vec<_>>(),
+        ),
         ("logins", (0..LOGINS).map(login).collect()),
     ] {
         let body = json!({ "events": events }).to_string();
@@ -157,10 +166,20 @@ pub(crate) async fn applied() -> Serving {
     serving
 }
 
+/// A database with tables of these names, of which no hit is compared.
+pub(crate) fn of_place(
+    place: DatabasePlace,
+    tables: BTreeMap<String, TableSettings>,
+    bounds: Bounds,
+) -> DatabaseSettings {
+    let max_staleness = Duration::from_secs(10);
+    DatabaseSettings { place, tables, bounds, verify_per_million: 0, max_staleness }
+}
+
 /// A node that only answers, over an empty store, with this database.
 pub(crate) fn node_options(url: String, bounds: Bounds) -> NodeOptions {
     let place = DatabasePlace::Postgres { url, password: None };
-    let database = Some(DatabaseSettings { place, tables: Default::default(), bounds });
+    let database = Some(of_place(place, Default::default(), bounds));
     NodeOptions { ingest: false, database, ..options(SQL) }
 }
 

@@ -2,7 +2,7 @@
 
 use super::scene::{
     LOGINS, PATIENT, PAYMENTS, SQL, applied, ask, database, fallback, missing, node_options,
-    payment, printed, sources, wide,
+    of_place, payment, printed, sources, wide,
 };
 use crate::postgres_server::url;
 use crate::support::{Server, TEN, options};
@@ -12,7 +12,6 @@ use trueup::database::{DatabasePlace, TableSettings};
 use trueup::node::{Node, NodeOptions};
 use trueup::place::{Place, RedisPlace};
 use trueup::serve::Bounds;
-use trueup::settings::DatabaseSettings;
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::RedisServer;
 
@@ -121,7 +120,7 @@ async fn a_key_with_more_events_than_the_bound_is_unknown_where_they_are_needed(
 fn refusal(url: String, table: TableSettings) -> String {
     let place = DatabasePlace::Postgres { url, password: None };
     let tables = BTreeMap::from([("payments".to_string(), table)]);
-    let database = Some(DatabaseSettings { place, tables, bounds: wide() });
+    let database = Some(of_place(place, tables, wide()));
     Node::start(NodeOptions { database, ..options(SQL) }).err().unwrap().to_string()
 }
 

@@ -1,0 +1,345 @@
+//! A sample of what the store answers, compared with the database's events of the same key: what
+//! only one side has is skew, found in production and not by a model that slowly goes wrong.
+//!
+//! ```text
+//! hit, sampled ─▶ (behind the answer) store.read + Tables::ask, at now less the staleness bound
+//!     ─▶ exact: events by id; bins: values ─▶ differ? ─▶ once more a bound later ─▶ mismatch
+//! ```
+//!
+//! Both sides are asked for an instant that lies further back than the pipeline may be behind, so
+//! an event that is still on its way to one of them is no mismatch; one that came late in event
+//! time is seen again a bound later. It costs no request anything, shares the bounds of
+//! `serve::fallback`, and keeps that way exercised while nothing misses.
+
+use super::answer::Serving;
+use super::fallback::{Fetched, Tables};
+use super::features::{FoundRow, KeyAsk, Lens};
+use super::request::{Mode, Request};
+use super::status::Source;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant as Clock};
+use tokio::sync::Semaphore;
+use trueup_core::{Id, Instant, Keep, Key, Limits, Micros, Receipt, Stored, Value, receipts};
+use trueup_sql::View;
+use trueup_store::{At, Detail};
+
+/// Comparisons at one time, those among them that wait to look once more: some tens of kilobytes
+/// each. A hit that is sampled beyond is skipped, and counted.
+const MAX_PENDING: usize = 64;
+
+/// Mismatches that are remembered, so that each is told once.
+const MAX_TOLD: usize = 1_000;
+
+/// One in so many is the unit of the sample.
+pub const MILLION: u32 = 1_000_000;
+
+/// Which hits are compared, and what came of it; one for a process.
+#[derive(Debug)]
+pub struct Verify {
+    /// So many of a million hits.
+    per_million: u32,
+    /// How far behind the pipeline may be.
+    bound: Duration,
+    turn: AtomicU64,
+    pending: Arc<Semaphore>,
+    compared: AtomicU64,
+    skipped: AtomicU64,
+    mismatched: AtomicU64,
+    told: Mutex<BTreeSet<Mismatch>>,
+}
+
+/// What differs between store and database.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mismatch {
+    /// The group.
+    pub group: String,
+    /// A hash of the key: it is told again for another key, and nobody reads the key itself.
+    pub key: u64,
+    /// What it is.
+    pub what: Difference,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// An event that only the store has: its event time, microseconds since 1970, and its id.
+    OnlyStore(i64, String),
+    /// An event that only the database has.
+    OnlyDatabase(i64, String),
+    /// In a group of bins, the value of the aggregate at this place of the look-up.
+    Value(usize),
+}
+
+impl Verify {
+    /// Compares so many of a million hits.
+    pub(super) fn new(per_million: u32, bound: Duration) -> Verify {
+        Verify {
+            per_million,
+            bound,
+            turn: AtomicU64::new(0),
+            pending: Arc::new(Semaphore::new(MAX_PENDING)),
+            compared: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            mismatched: AtomicU64::new(0),
+            told: Mutex::default(),
+        }
+    }
+
+    /// What became of sampled hits, with the names that metrics have.
+    pub fn counts(&self) -> [(&'static str, u64); 3] {
+        [("compared", &self.compared), ("skipped", &self.skipped), ("mismatched", &self.mismatched)]
+            .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    }
+
+    /// The mismatches so far, up to a bound.
+    pub fn told(&self) -> Vec<Mismatch> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.iter().cloned().collect()
+    }
+
+    /// Whether the next hit is in the sample. The hits that are do not follow a rhythm that
+    /// callers may have too: turns are scattered (splitmix64; Steele et al., "Fast splittable
+    /// pseudorandom number generators", 2014).
+    fn is_chosen(&self) -> bool {
+        if self.per_million == 0 {
+            return false;
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut x = turn.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % u64::from(MILLION) < u64::from(self.per_million)
+    }
+
+    fn tell(&self, mismatch: Mismatch) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MAX_TOLD || !told.insert(mismatch.clone()) {
+            return;
+        }
+        self.mismatched.fetch_add(1, Ordering::Relaxed);
+        let group = &mismatch.group;
+        match &mismatch.what {
+            Difference::OnlyStore(at, id) => {
+                tracing::warn!(group, at, id, "an event is in the store and not in the database");
+            }
+            Difference::OnlyDatabase(at, id) => {
+                tracing::warn!(group, at, id, "an event is in the database and not in the store");
+            }
+            Difference::Value(aggregate) => {
+                tracing::warn!(group, aggregate, "store and database give different values");
+            }
+        }
+    }
+}
+
+/// One hit that is to be compared.
+struct Hit {
+    view: String,
+    lookup: usize,
+    key: Key,
+    /// The hit's row alone, looked up by its key.
+    request: Request,
+}
+
+impl Serving {
+    /// Has a sample of the hits among these rows compared, behind the answer's back.
+    pub(super) fn sample(
+        &self,
+        view: &View,
+        request: &Request,
+        asks: &[Vec<KeyAsk>],
+        found: &[Vec<FoundRow>],
+    ) {
+        let Some(tables) = &self.tables else { return };
+        let verify = &tables.fallback().verify;
+        for (lookup, (asks, rows)) in asks.iter().zip(found).enumerate() {
+            for (row, (ask, found)) in asks.iter().zip(rows).enumerate() {
+                let KeyAsk::Key(key) = ask else { continue };
+                let is_hit = found.source == Some(Source::Store)
+                    && found.found.iter().all(|found| found.value.is_ok() && !found.stale);
+                if !is_hit || !verify.is_chosen() {
+                    continue;
+                }
+                let Ok(pending) = Arc::clone(&verify.pending).try_acquire_owned() else {
+                    verify.skipped.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                };
+                let hit = Hit {
+                    view: view.name.clone(),
+                    lookup,
+                    key: key.clone(),
+                    request: Request {
+                        mode: Mode::Lookup(vec![view.lookups[lookup].keys.clone()]),
+                        rows: request.rows.slice(row, 1),
+                        at: vec![request.at[row]],
+                        clocked: vec![false],
+                        detail: Detail::Summary,
+                    },
+                };
+                let (serving, tables) = (self.clone(), tables.clone());
+                tokio::spawn(async move {
+                    serving.verify(&tables, hit).await;
+                    drop(pending);
+                });
+            }
+        }
+    }
+
+    async fn verify(&self, tables: &Tables, mut hit: Hit) {
+        let verify = &tables.fallback().verify;
+        let bound_us = i64::try_from(verify.bound.as_micros()).unwrap_or(i64::MAX);
+        hit.request.at[0] = hit.request.at[0].min(self.clock.now().back(bound_us).0);
+        let Some(first) = self.compare(tables, &hit).await else {
+            verify.skipped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        verify.compared.fetch_add(1, Ordering::Relaxed);
+        if first.is_empty() {
+            return;
+        }
+        tokio::time::sleep(verify.bound).await;
+        let Some(second) = self.compare(tables, &hit).await else { return };
+        let catalog = &self.catalog;
+        let Some(view) = catalog.view(&hit.view) else { return };
+        let group = &catalog.group(view.lookups[hit.lookup].group).name;
+        let key = xxhash_rust::xxh3::xxh3_64(hit.key.bytes());
+        for what in first.intersection(&second) {
+            verify.tell(Mismatch { group: group.clone(), key, what: what.clone() });
+        }
+    }
+
+    /// What differs between the two sides; `None` if one of them cannot be asked.
+    async fn compare(&self, tables: &Tables, hit: &Hit) -> Option<BTreeSet<Difference>> {
+        let view = self.catalog.view(&hit.view)?;
+        let lookup = &view.lookups[hit.lookup];
+        let group = self.catalog.group(lookup.group);
+        let wanted: Vec<usize> = (0..lookup.aggregates.len()).collect();
+        let lens = Lens {
+            catalog: &self.catalog,
+            view,
+            lookup,
+            request: &hit.request,
+            now_us: self.clock.now().0,
+            stale_before_us: i64::MIN,
+            wanted: &wanted,
+        };
+        let deadline = Clock::now() + tables.fallback().timeout();
+        let at = At { space: self.catalog.space(lookup.group), key: hit.key.bytes() };
+        let ats = [at];
+        let read = self.store.read(&ats, Detail::Summary);
+        let read = tokio::time::timeout_at(deadline.into(), read);
+        let read = read.await.ok()?.ok()?.into_iter().next()?;
+        let complete_from = Micros(read.meta.complete_since_us?);
+        let stored = read.value.as_ref().map(crate::catalog::stored).unwrap_or_default();
+        let mut differ = BTreeSet::new();
+        for (want, places) in lens.wants(0, &wanted) {
+            let asked = tables.ask(&self.catalog, group.stream, &want, deadline);
+            let fetched = tables.wait(asked, deadline).await.ok()?;
+            let mut sides = Sides { lens: &lens, hit, places: &places, differ: &mut differ };
+            match group.core.keep {
+                Keep::Exact => sides.events(stored, complete_from, &fetched)?,
+                _ => sides.values(stored, complete_from, &fetched)?,
+            }
+        }
+        Some(differ)
+    }
+}
+
+/// Store and database, for some aggregates of a look-up.
+struct Sides<'a> {
+    lens: &'a Lens<'a>,
+    hit: &'a Hit,
+    places: &'a [usize],
+    differ: &'a mut BTreeSet<Difference>,
+}
+
+impl Sides<'_> {
+    fn instant(&self, complete_from: Micros) -> Instant<'static> {
+        Instant { at: Micros(self.hit.request.at[0]), own: None, complete_from }
+    }
+
+    /// Events by their ids, where both sides are whole. `None` if the state is damaged.
+    fn events(
+        &mut self,
+        stored: Stored<'_>,
+        complete_from: Micros,
+        fetched: &Fetched,
+    ) -> Option<()> {
+        let (lens, key) = (self.lens, &self.hit.key);
+        let ours = lens.values(key, stored, self.instant(complete_from), self.places)?;
+        let theirs = lens.fetched(0, key, None, fetched);
+        let whole = Micros(fetched.whole_from_us);
+        let of_theirs = Stored { base: None, tail: &theirs };
+        let held = lens.values(key, of_theirs, self.instant(whole), self.places)?;
+        let of_ours = self.listed(stored)?;
+        let of_theirs = self.listed(of_theirs)?;
+        let pairs = ours.iter().zip(&held).zip(of_ours.iter().zip(&of_theirs));
+        for ((ours, theirs), (mine, other)) in pairs {
+            if ours.is_none() || theirs.is_none() {
+                continue;
+            }
+            let mine: BTreeSet<_> = mine.events.iter().map(told).collect();
+            let other: BTreeSet<_> = other.events.iter().map(told).collect();
+            let only = |it: &(i64, String)| Difference::OnlyStore(it.0, it.1.clone());
+            self.differ.extend(mine.difference(&other).map(only));
+            let only = |it: &(i64, String)| Difference::OnlyDatabase(it.0, it.1.clone());
+            self.differ.extend(other.difference(&mine).map(only));
+        }
+        Some(())
+    }
+
+    fn listed(&self, stored: Stored<'_>) -> Option<Vec<Receipt>> {
+        let plan = self.lens.catalog.plan(self.lens.lookup.group);
+        let wanted = self.lens.aggregates_at(self.places);
+        let instant = self.instant(Micros(i64::MIN));
+        let limits = Limits { max_bytes: usize::MAX };
+        let key = self.hit.key.bytes();
+        receipts(plan, key, stored, instant, &wanted, &limits, usize::MAX).ok()
+    }
+
+    /// Values, where both sides have one.
+    fn values(
+        &mut self,
+        stored: Stored<'_>,
+        complete_from: Micros,
+        fetched: &Fetched,
+    ) -> Option<()> {
+        let (lens, key) = (self.lens, &self.hit.key);
+        let ours = lens.values(key, stored, self.instant(complete_from), self.places)?;
+        let tail = lens.fetched(0, key, None, fetched);
+        let of_theirs = Stored { base: None, tail: &tail };
+        let whole = self.instant(Micros(fetched.whole_from_us));
+        let theirs = lens.values(key, of_theirs, whole, self.places)?;
+        for (&place, pair) in self.places.iter().zip(ours.iter().zip(&theirs)) {
+            if let (Some(ours), Some(theirs)) = pair
+                && ours != theirs
+            {
+                self.differ.insert(Difference::Value(place));
+            }
+        }
+        Some(())
+    }
+}
+
+fn told((at, id): &(Micros, Id)) -> (i64, String) {
+    (at.0, crate::json::id(id).to_string())
+}
+
+impl Lens<'_> {
+    /// The values of aggregates over a state, none where it does not vouch for one.
+    fn values(
+        &self,
+        key: &Key,
+        stored: Stored<'_>,
+        instant: Instant<'_>,
+        places: &[usize],
+    ) -> Option<Vec<Option<Value>>> {
+        let plan = self.catalog.plan(self.lookup.group);
+        let wanted = self.aggregates_at(places);
+        let limits = Limits { max_bytes: usize::MAX };
+        let answers = trueup_core::read(plan, key.bytes(), stored, instant, &wanted, &limits);
+        Some(answers.ok()?.into_iter().map(|answer| answer.value.ok()).collect())
+    }
+}
