@@ -11,7 +11,7 @@ use self::lanes::Catalogs;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::database::{self, DatabaseError};
-use crate::http::{App, operations, router};
+use crate::http::{App, operations, router, server};
 use crate::ingest::backfill::LogState;
 use crate::ingest::source::{
     LogLook, LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source,
@@ -36,9 +36,6 @@ use tokio::runtime::Handle;
 use trueup_store::{
     EmbeddedStore, Log, MemoryStore, Options, RedisOptions, RedisStore, Store, StoreError,
 };
-
-/// How long requests that are under way may take to end after the signal to stop.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
@@ -91,8 +88,6 @@ pub enum NodeError {
     Settings(String),
     /// The metrics' names; a fault of this program.
     Metrics(String),
-    /// The listening socket or the server.
-    Io(std::io::Error),
 }
 
 impl fmt::Display for NodeError {
@@ -104,7 +99,6 @@ impl fmt::Display for NodeError {
             NodeError::Release(error) => error.fmt(f),
             NodeError::Settings(reason) => f.write_str(reason),
             NodeError::Metrics(error) => write!(f, "the metrics do not fit together: {error}"),
-            NodeError::Io(error) => write!(f, "the server cannot listen or go on: {error}"),
         }
     }
 }
@@ -168,34 +162,19 @@ impl Node {
     /// and makes the store durable.
     ///
     /// # Errors
-    /// What ended the server or a worker.
+    /// What ended a worker.
     pub async fn serve(
         self,
         listener: TcpListener,
         router: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), NodeError> {
-        let (ending, ended) = tokio::sync::oneshot::channel::<()>();
-        let app = Arc::clone(&self.app);
-        let signal = async move {
+        let stop = async {
             stop.await;
-            app.health.stopping.store(true, Ordering::SeqCst);
-            // The server below waits for it, or has ended already.
-            let _ = ending.send(());
+            self.app.health.stopping.store(true, Ordering::SeqCst);
         };
-        let server = axum::serve(listener, router).with_graceful_shutdown(signal);
-        let drained = async {
-            if ended.await.is_ok() {
-                tokio::time::sleep(DRAIN).await;
-            }
-        };
-        let served = tokio::select! {
-            served = std::future::IntoFuture::into_future(server) => served,
-            () = drained => Ok(()),
-        };
-        let stopped = self.stop();
-        served.map_err(NodeError::Io)?;
-        stopped
+        server::serve(listener, router, &self.app, stop).await;
+        self.stop()
     }
 
     /// Whether all workers that answers come from go on.

@@ -5,12 +5,14 @@ use super::Failure;
 use super::common::{self, SOME_REFUSED, SettingsArgs};
 use super::progress::bar;
 use crate::clock::Clock;
+use crate::http::server::serve;
 use crate::ingest::{FileError, Loaded, NewBeginning, PushError, load};
 use crate::node::{Node, NodeOptions};
 use crate::place::{SourcePlace, by_stream};
 use crate::settings::Settings;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -73,8 +75,8 @@ async fn ingest(
     let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
     let served = listener.map(|(listener, address)| {
         eprintln!("listening on http://{address}");
-        let server = axum::serve(listener, node.operations());
-        tokio::spawn(std::future::IntoFuture::into_future(server))
+        let (app, router) = (Arc::clone(node.app()), node.operations());
+        tokio::spawn(async move { serve(listener, router, &app, std::future::pending()).await })
     });
     if served.is_none() && from_brokers {
         tracing::warn!(

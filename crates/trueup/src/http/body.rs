@@ -1,16 +1,33 @@
 //! Bodies within their bounds, and of the right type, before anything looks into them.
 
+use super::admission::Admission;
 use super::problem::Problem;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use serde::Deserialize;
+use std::ops::Deref;
 use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 
-/// How long a caller may take to send a body: a slow sender holds one of a bounded number of
-/// places.
+/// How long a caller may take to send a body: a slow sender holds a connection, and room for what
+/// has come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A body that is here. What there may be of all of them has room for it while it lives.
+pub(super) struct Held<'a> {
+    bytes: Bytes,
+    _room: SemaphorePermit<'a>,
+}
+
+impl Deref for Held<'_> {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
 
 /// The media types that events and rows come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +65,18 @@ fn unsupported(detail: String) -> Problem {
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read(
+    admission: &Admission,
+    request: Request<Body>,
+    limit: usize,
+) -> Result<Held<'_>, Problem> {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let too_large = || Problem::too_large("body", "the body", limit, "bytes");
     if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
-    let whole = Limited::new(request.into_body(), limit).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => {
-            Err(Problem::bad_request(format!("the body ended early: {error}")).at("body"))
-        }
+    match tokio::time::timeout(BODY_TIMEOUT, whole(admission, request.into_body(), limit)).await {
+        Ok(body) => body,
         Err(_) => {
             let status = StatusCode::REQUEST_TIMEOUT;
             Err(Problem::new(status, "slow-body", "The body did not arrive in time")
@@ -70,6 +85,28 @@ pub(super) async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, 
                 .remedy("send it again, in smaller parts on a slow line"))
         }
     }
+}
+
+/// All of a body. Room is taken for what has come, not for what a caller says will come.
+async fn whole(admission: &Admission, mut body: Body, limit: usize) -> Result<Held<'_>, Problem> {
+    let (mut bytes, mut room) = (BytesMut::new(), admission.bytes(0)?);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Problem::bad_request(format!("the body ended early: {error}")).at("body")
+        })?;
+        // Trailers say nothing to us.
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit - bytes.len() {
+            return Err(too_large(limit));
+        }
+        room.merge(admission.bytes(data.len())?);
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Held { bytes: bytes.freeze(), _room: room })
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::too_large("body", "the body", limit, "bytes")
 }
 
 /// A body that is one JSON object of the route's members; `form` shows what to send.

@@ -56,7 +56,7 @@ pub(super) async fn again(
     let number = number(&live, &stream)?;
     log(&live, &stream)?;
     body::media(request.headers(), false)?;
-    let bytes = body::read(request, MAX_REPLAY_BYTES).await?;
+    let bytes = body::read(&app.admission, request, MAX_REPLAY_BYTES).await?;
     let asked = match bytes.trim_ascii() {
         [] => ReplayBody::default(),
         bytes => body::object(bytes, FORM)?,

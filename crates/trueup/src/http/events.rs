@@ -1,5 +1,6 @@
 //! `POST /v1/events/{stream}`: events into the stream's log.
 
+use super::admission::Kind;
 use super::body::{self, Media};
 use super::problem::Problem;
 use super::{App, Name, unknown};
@@ -64,7 +65,8 @@ pub(super) async fn push(
         number.ok_or_else(|| unknown("stream", &stream, &live.catalog().stream_names()))?;
     let parameters = Parameters::of(request.uri().query().unwrap_or_default())?;
     let media = body::media(request.headers(), true)?;
-    let bytes = body::read(request, MAX_EVENTS_BYTES).await?;
+    let bytes = body::read(&app.admission, request, MAX_EVENTS_BYTES).await?;
+    let _place = app.admission.place(Kind::Push)?;
     let rows: Vec<&[u8]> = match media {
         Media::JsonLines => lines(&bytes),
         Media::Json => {

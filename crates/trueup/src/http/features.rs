@@ -61,9 +61,12 @@ pub(super) async fn features(
             .remedy("this route takes none; columns, at, explain and deadline_ms go in the body"));
     }
     body::media(request.headers(), false)?;
-    let bytes = body::read(request, MAX_FEATURES_BYTES).await?;
-    let began = Instant::now();
-    let answered = answer(&app, &live, view, &bytes, began).await;
+    let bytes = body::read(&app.admission, request, MAX_FEATURES_BYTES).await?;
+    let arrived = Instant::now();
+    let answered = match app.admission.answer().await {
+        Ok(admitted) => admitted.work(answer(&app, &live, view, &bytes, arrived)).await,
+        Err(problem) => Err(problem),
+    };
     let failed = answered.as_ref().err().map(|problem| problem.status());
     app.metrics.request(&view.name, failed);
     answered
@@ -85,8 +88,9 @@ async fn answer(
     live: &Live,
     view: &View,
     bytes: &Bytes,
-    began: Instant,
+    arrived: Instant,
 ) -> Result<Response, Problem> {
+    let (began, queue) = (Instant::now(), arrived.elapsed());
     let form = "{\"rows\": [{...}]} or {\"keys\": [{...}]}";
     let body: FeaturesBody<'_> = body::object(bytes, form)?;
     let deadline_ms = body.deadline_ms.unwrap_or(DEFAULT_DEADLINE_MS);
@@ -103,15 +107,16 @@ async fn answer(
         asked.detail = Detail::Positions;
     }
     let parse = began.elapsed();
-    let deadline = began + Duration::from_millis(deadline_ms);
+    let deadline = arrived + Duration::from_millis(deadline_ms);
     let answered = live.serving.answer(view, outputs, &asked, deadline).await;
     let catalog = live.catalog();
     if let Some(refused) = &answered.refused {
         return Err(refused_by_policy(view, refused));
     }
-    let reply = Reply { catalog, view, asked: &asked, answered: &answered, explain, parse };
+    let reply = Reply { catalog, view, asked: &asked, answered: &answered, explain, queue, parse };
     let (text, encode) = write_reply(&reply);
     let stages = [
+        ("queue", queue),
         ("parse", parse),
         ("store", answered.store),
         ("fallback", answered.fallback),

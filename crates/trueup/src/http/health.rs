@@ -84,6 +84,7 @@ fn is_verbose(uri: &Uri) -> bool {
 async fn parts(app: &App) -> Vec<Part> {
     let stopping = app.health.stopping.load(Ordering::SeqCst);
     let mut parts = vec![Part::new("process", stopping.then(|| "it is stopping".to_string()))];
+    parts.push(Part { remark: Some(traffic(app)), ..Part::new("server", None) });
     let store = app.store.stats().await;
     parts.push(Part::new("store", store.err().map(|error| error.to_string())));
     let remark = app.told().sentence();
@@ -98,6 +99,20 @@ async fn parts(app: &App) -> Vec<Part> {
         Part::new(format!("freshness of {}", stream.stream.name), behind.then(since))
     }));
     parts
+}
+
+/// How much there is to do. Too much is no trouble: with one server less the others had more.
+fn traffic(app: &App) -> String {
+    let (doors, admission) = (&app.doors, &app.admission);
+    let refused: u64 = admission.refused().iter().map(|(_, count)| count).sum();
+    let [(_, answers), (_, pushes), ..] = admission.under_way();
+    format!(
+        "{} connections of at most {}; {answers} answers under way, of which {} wait for their \
+         turn; {pushes} pushes; {refused} requests refused so far",
+        doors.open(),
+        doors.most(),
+        admission.waiting(),
+    )
 }
 
 /// By stream, as of when the state has everything; 0 where nobody says. A process that applies

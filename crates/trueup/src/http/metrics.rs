@@ -2,6 +2,7 @@
 //! how far ingest is.
 
 use super::App;
+use super::traffic::Traffic;
 use crate::ingest::Progress;
 use crate::serve::{Answered, Status};
 use axum::http::StatusCode;
@@ -35,6 +36,7 @@ pub struct Metrics {
     verify: IntCounterVec,
     database_queries: IntGauge,
     database_paused: IntGauge,
+    traffic: Traffic,
     /// One scrape at a time sets the counters that are kept elsewhere.
     scrape: Mutex<()>,
 }
@@ -116,6 +118,7 @@ impl Metrics {
                 "trueup_database_paused",
                 "1 while the database is left alone because it fails.",
             )?,
+            traffic: Traffic::new()?,
             scrape: Mutex::new(()),
         };
         metrics.register()?;
@@ -139,7 +142,8 @@ impl Metrics {
             Box::new(metrics.database_queries.clone()),
             Box::new(metrics.database_paused.clone()),
         ];
-        all.into_iter().try_for_each(|one| metrics.registry.register(one))
+        all.into_iter().try_for_each(|one| metrics.registry.register(one))?;
+        metrics.traffic.register(&metrics.registry)
     }
 
     pub(super) fn request(&self, view: &str, failed: Option<StatusCode>) {
@@ -223,6 +227,7 @@ impl Metrics {
             self.database_queries.set(i64::try_from(fallback.in_flight()).unwrap_or(i64::MAX));
             self.database_paused.set(i64::from(fallback.is_paused()));
         }
+        self.traffic.set(app);
         self.encode()
     }
 

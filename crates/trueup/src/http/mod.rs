@@ -1,6 +1,7 @@
 //! The HTTP interface: routes, bodies within bounds, problem documents. It sees both sides: pushing
 //! is `ingest`'s, answering `serve`'s.
 
+mod admission;
 mod auth;
 mod body;
 mod dead_letters;
@@ -15,6 +16,8 @@ mod openapi;
 mod problem;
 mod replay;
 mod reply;
+pub(crate) mod server;
+mod traffic;
 mod views;
 
 pub use dead_letters::{listed, replayed};
@@ -31,6 +34,7 @@ use crate::ingest::Pusher;
 use crate::release::Told;
 use crate::serve::Serving;
 use crate::status::Looker;
+use admission::{Admission, Kind};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
@@ -39,13 +43,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
+use server::Doors;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::Semaphore;
 use trueup_store::Store;
-
-/// Requests under way at one time, over all connections: what two cores answer in some tens of
-/// milliseconds. More are refused at once, so that none waits in a queue past its deadline.
-const MAX_IN_FLIGHT: usize = 512;
 
 /// What follows from the definitions that are served. A request takes it once and works with it to
 /// its end, so that no answer is by two of them.
@@ -86,7 +86,8 @@ pub struct App {
     looker: tokio::sync::Mutex<Option<Looker>>,
     /// Where the state is, without secrets.
     place: String,
-    in_flight: Semaphore,
+    admission: Admission,
+    doors: Arc<Doors>,
 }
 
 impl App {
@@ -98,7 +99,6 @@ impl App {
         metrics: Metrics,
         token: Option<String>,
     ) -> App {
-        let in_flight = Semaphore::new(MAX_IN_FLIGHT);
         let served = serving.catalog.definitions().digest().to_string();
         App {
             told: RwLock::new(Arc::new(Told { served, ..Told::default() })),
@@ -111,7 +111,8 @@ impl App {
             token,
             looker: tokio::sync::Mutex::default(),
             place: String::new(),
-            in_flight,
+            admission: Admission::new(),
+            doors: Doors::new(),
         }
     }
 
@@ -227,11 +228,11 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     {
         return problem.into_response();
     }
-    let Ok(_permit) = app.in_flight.try_acquire() else {
-        let detail = format!("{MAX_IN_FLIGHT} requests are under way, the most that are taken");
-        return Problem::busy(detail).into_response();
-    };
-    next.run(request).await
+    let kind = Kind::at_the_door(request.method(), path);
+    match kind.map(|kind| app.admission.place(kind)).transpose() {
+        Ok(_place) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 fn no_route(uri: &Uri, routes: &str) -> Problem {

@@ -3,7 +3,7 @@
 //! ```text
 //! {"view", "digest", "rows": [{"features": {…}, "status", "statuses"?, "reasons"?, "defaulted"?,
 //!   "sources", "as_of", "event_time"? (the server's clock), "explain"?}],
-//!  "timing_us": {"parse", "store", …}}
+//!  "timing_us": {"queue", "parse", …}}
 //! ```
 
 use crate::catalog::Catalog;
@@ -21,6 +21,7 @@ pub(super) struct Reply<'a> {
     pub(super) asked: &'a Request,
     pub(super) answered: &'a Answered,
     pub(super) explain: bool,
+    pub(super) queue: Duration,
     pub(super) parse: Duration,
 }
 
@@ -45,8 +46,9 @@ pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Duration) {
     let Answered { store, fallback, compute, .. } = reply.answered;
     let _ = write!(
         out,
-        "],\"timing_us\":{{\"parse\":{},\"store\":{},\"fallback\":{},\"compute\":{},\
-         \"encode\":{}}}}}",
+        "],\"timing_us\":{{\"queue\":{},\"parse\":{},\"store\":{},\"fallback\":{},\
+         \"compute\":{},\"encode\":{}}}}}",
+        reply.queue.as_micros(),
         reply.parse.as_micros(),
         store.as_micros(),
         fallback.as_micros(),

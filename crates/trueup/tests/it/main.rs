@@ -25,6 +25,7 @@ mod misses;
 #[cfg(feature = "nats")]
 mod nats_server;
 mod outage;
+mod overload;
 mod parity;
 mod pay;
 #[cfg(feature = "kafka")]

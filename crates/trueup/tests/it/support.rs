@@ -115,6 +115,14 @@ impl Server {
         Server { client, address, stop: None, ended: None, process }
     }
 
+    /// Sets how many files the process may have open, `SOFT:HARD`.
+    pub(crate) fn limit_files(&self, limits: &str) {
+        let id = self.process.as_ref().unwrap().id();
+        let mut command = std::process::Command::new("prlimit");
+        command.args([format!("--pid={id}"), format!("--nofile={limits}")]);
+        assert!(command.status().unwrap().success());
+    }
+
     pub(crate) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();

@@ -24,6 +24,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -94,24 +95,30 @@ pub(super) async fn online_features(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Response {
-    match answer(&app, request).await {
+    match taken_in(&app, request).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn answer(app: &App, request: Request<Body>) -> Result<Response, Refusal> {
+async fn taken_in(app: &App, request: Request<Body>) -> Result<Response, Refusal> {
     body::media(request.headers(), false)?;
-    let bytes = body::read(request, MAX_FEATURES_BYTES).await?;
-    let began = Instant::now();
-    let body: OnlineBody<'_> = body::object(&bytes, FORM)?;
+    let bytes = body::read(&app.admission, request, MAX_FEATURES_BYTES).await?;
+    let arrived = Instant::now();
+    let admitted = app.admission.answer().await?;
+    admitted.work(answer(app, &bytes, arrived)).await
+}
+
+async fn answer(app: &App, bytes: &Bytes, arrived: Instant) -> Result<Response, Refusal> {
+    let (began, queue) = (Instant::now(), arrived.elapsed());
+    let body: OnlineBody<'_> = body::object(bytes, FORM)?;
     let live = app.live();
     let catalog = live.catalog();
     let count = count_of_rows(&body)?;
     let parts = parts(catalog, &body)?;
     let asked = asked(catalog, &parts, &body, count, app.clock.now())?;
     let parse = began.elapsed();
-    let deadline = began + Duration::from_millis(DEFAULT_DEADLINE_MS);
+    let deadline = arrived + Duration::from_millis(DEFAULT_DEADLINE_MS);
     let mut answers = Vec::with_capacity(parts.len());
     for (part, asked) in parts.into_iter().zip(&asked) {
         let outputs = part.outputs.clone();
@@ -128,6 +135,7 @@ async fn answer(app: &App, request: Request<Body>) -> Result<Response, Refusal> 
     // Of a request to several views, each has the whole time of reading and writing it.
     let stages = |store, fallback, compute| {
         [
+            ("queue", queue),
             ("parse", parse),
             ("store", store),
             ("fallback", fallback),
