@@ -6,9 +6,9 @@
 //! cargo bench --workspace --all-features --bench overload [-- load | slow]
 //! ```
 //!
-//! `TRUEUP_OVERLOAD_SECONDS` (8) is how long each phase lasts. It takes Linux, two cores with little
-//! else on them, `taskset`, and `ulimit -n 20000`. Times count from the instant at which a request
-//! was planned (open loop), with up to a millisecond of the load's own in them.
+//! `TRUEUP_OVERLOAD_SECONDS` (8) is how long each phase lasts. It takes Linux, two cores with
+//! little else on them, `taskset`, and `ulimit -n 20000`. Times count from the instant at which a
+//! request was planned (open loop), with up to a millisecond of the load's own in them.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
 mod half_open;

@@ -125,8 +125,9 @@ fn event(number: u64, start_us: i64) -> Value {
 }
 
 fn row(id: u64, card: u64, at_us: i64) -> Value {
-    json!({ "id": id, "at": Timestamp(at_us).to_string(), "card": card,
-            "merchant": scattered(id) % MERCHANTS, "amount": format!("{}.{:02}", id % 500, id % 100) })
+    let (merchant, amount) = (scattered(id) % MERCHANTS, format!("{}.{:02}", id % 500, id % 100));
+    json!({ "id": id, "at": Timestamp(at_us).to_string(), "card": card, "merchant": merchant,
+            "amount": amount })
 }
 
 /// A request of rows.

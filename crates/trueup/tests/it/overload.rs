@@ -1,6 +1,6 @@
-//! Too much, too slow, too many: what callers may do to a server, meaning well or not, and what must
-//! not come of it for the others. How much is answered under how much load is measured by the bench
-//! `overload`.
+//! Too much, too slow, too many: what callers may do to a server, meaning well or not, and what
+//! must not come of it for the others. How much is answered under how much load is measured by the
+//! bench `overload`.
 
 use crate::support::{SQL, Server, options, payment};
 use bytes::Bytes;

@@ -43,8 +43,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// they say otherwise, so that the other half is left for the work and the ways.
 const MAX_QUEUE: Duration = Duration::from_millis(DEFAULT_DEADLINE_MS / 2);
 
-/// The deadline itself: whoever has waited for all of it, in spite of the above, is refused, as long
-/// as others wait who can still be in time.
+/// The deadline itself: whoever has waited for all of it, in spite of the above, is refused, as
+/// long as others wait who can still be in time.
 const MAX_WAITED: Duration = Duration::from_millis(DEFAULT_DEADLINE_MS);
 
 /// So many may wait for each turn however long turns take, so that slow answers are answers too.
@@ -53,7 +53,7 @@ const ALWAYS_WAITING: usize = 2;
 /// What a turn takes as long as none was measured, nanoseconds: an answer of some tens of rows.
 const GUESSED_TURN_NS: u64 = 1_000_000;
 
-/// The share of the newest turn in what turns take, as a divisor: some tens of turns are remembered.
+/// The share of the newest turn in what turns take, as a divisor: some tens of them are remembered.
 const TURN_WEIGHT: i64 = 16;
 
 /// Bytes of bodies that are here at one time, over all requests: sixteen of the largest pushes.

@@ -1,8 +1,8 @@
 //! The server below the routes: connections taken in, held to their times, and let go at the end.
 //! Whether a request is taken is `admission`'s.
 //!
-//! A caller that is slow, or means harm, costs one of a bounded number of connections, for a bounded
-//! time:
+//! A caller that is slow, or means harm, costs one of a bounded number of connections, for a
+//! bounded time:
 //!
 //! ```text
 //! connected ──▶ first head ──▶ body ──▶ work ──▶ reply ──▶ next head ──▶ …
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! When there are as many as there may be, room is made by closing the one that has waited longest
-//! for its first answer, so that connections which ask nothing keep nobody out. If all have had one,
+//! for its first answer, so that connections which ask nothing keep nobody out. If all had one,
 //! the new one is told so and closed: left in the system's backlog it would seem connected and hear
 //! nothing, and its caller could not turn to another server.
 //!
