@@ -46,4 +46,4 @@ pub use store::{
     MAX_KEY_BYTES, MAX_NOTE_BYTES, MAX_RECORD_BYTES, MAX_VALUE_BYTES, Marker, Meta, NEVER_US, Read,
     Space, Stand, Stands, Stats, Store, Swap, Value,
 };
-pub use survey::{Bucket, BucketState, Server, Survey};
+pub use survey::{Bucket, BucketState, Policies, Server, Survey};

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::StoreError;
-use crate::survey::Survey;
+use crate::survey::{Policies, Survey};
 
 /// Longest key, in bytes: a few partition columns, text included. Longer ones would dominate the
 /// index pages.
@@ -469,6 +469,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What the store says of itself and, bucket by bucket, of these spaces. It writes nothing, and
     /// is not one moment.
     fn survey<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Survey>;
+
+    /// How the store's servers are set up. A store within the process has none.
+    fn policies(&self) -> Answer<'_, Vec<Policies>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// How often checkpoints are worth what they cost, where they are not free: a writer may leave
     /// them out of the batches between.

@@ -28,6 +28,28 @@ pub struct Server {
     pub limit_bytes: Option<u64>,
 }
 
+/// How a server of a store is set up, as far as it says: what the state's life hangs on beside the
+/// program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policies {
+    /// Its address, without secrets.
+    pub place: String,
+    /// Names its present life: two addresses that say the same are one server.
+    pub life: String,
+    /// What of the server is this store's: two stores with the same part of one life are one.
+    pub part: String,
+    /// What it does when its memory is full, in its own word.
+    pub eviction: String,
+    /// What outlasts a restart, in a few words; `None` if it does not say.
+    pub persistence: Option<String>,
+    /// Replicas that follow it; `None` if it does not say.
+    pub replicas: Option<u64>,
+    /// Replicas without which it refuses writes; `None` if it does not say.
+    pub min_replicas: Option<u64>,
+    /// What its clock says, microseconds since 1970; `None` if it does not say.
+    pub time_us: Option<i64>,
+}
+
 /// One bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bucket {

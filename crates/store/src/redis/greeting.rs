@@ -9,7 +9,7 @@ use crate::StoreError;
 
 /// The oldest version that is tested.
 const OLDEST: (u32, u32) = (6, 2);
-const POLICY: &str = "maxmemory_policy";
+pub(super) const POLICY: &str = "maxmemory_policy";
 
 /// Looks at the replies to `INFO`, `CLUSTER MYID` and the loading of scripts. Says whether the
 /// server may evict keys.

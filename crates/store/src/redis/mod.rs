@@ -59,6 +59,7 @@ mod name;
 mod node;
 mod note;
 mod options;
+mod policies;
 mod read;
 mod router;
 mod script;
@@ -93,7 +94,7 @@ use self::url::Target;
 use self::words::BUCKETS;
 use crate::StoreError;
 use crate::store::{Answer, At, Batch, Detail, Grown, Look, Read, Space, Stats, Store, Swap};
-use crate::survey::Survey;
+use crate::survey::{Policies, Survey};
 
 /// A store in Redis. Its verbs may be awaited on any thread; timers and sockets run on the runtime
 /// in which it was opened.
@@ -291,6 +292,10 @@ impl Store for RedisStore {
 
     fn survey<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Survey> {
         self.run(self.inner.survey(spaces))
+    }
+
+    fn policies(&self) -> Answer<'_, Vec<Policies>> {
+        self.run(self.inner.policies())
     }
 
     fn checkpoint_every(&self) -> Duration {

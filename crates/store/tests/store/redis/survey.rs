@@ -2,7 +2,7 @@
 
 use trueup_store::testing::block_on;
 use trueup_store::testing::servers::{Cluster, RedisServer, Setup, wait_until};
-use trueup_store::{BucketState, RedisStore, Store, StoreError, Survey};
+use trueup_store::{BucketState, RedisOptions, RedisStore, Store, StoreError, Survey};
 
 use super::cluster::bucket_of;
 use super::support::{fresh, look_when_up, open, stands, write};
@@ -76,4 +76,40 @@ fn a_cluster_tells_which_buckets_are_where_and_which_are_on_their_way() {
     let to = (owner + 1) % 3;
     cluster.begin_move(bucket.slot, owner, to);
     assert_eq!(survey(&store).buckets[bucket.number].state, BucketState::Moving);
+}
+
+/// The harm: two environments on one server are taken for two, or two that keep nothing for alike.
+#[test]
+fn servers_say_how_they_are_set_up_and_which_life_they_are() {
+    let kept = Setup::with(&["--appendonly", "yes", "--min-replicas-to-write", "1"]);
+    let (durable, plain) = (RedisServer::start(kept), RedisServer::plain());
+    let policies = |server: &RedisServer, options: RedisOptions| {
+        let all = block_on(open(&server.url(), options).policies()).expect("it answers");
+        let [one] = &all[..] else { panic!("one server: {all:?}") };
+        one.clone()
+    };
+    let one = policies(&durable, fresh());
+    assert_eq!(one.persistence.as_deref(), Some("append-only file"));
+    assert_eq!((one.replicas, one.min_replicas), (Some(0), Some(1)));
+    let (options, other) = (fresh(), fresh());
+    let two = policies(&plain, options.clone());
+    assert_eq!(two.persistence.as_deref(), Some("nothing"));
+    assert_eq!((two.min_replicas, two.eviction.as_str()), (Some(0), "noeviction"));
+    assert!(two.time_us > Some(0), "{two:?}");
+    assert_ne!(one.life, two.life);
+    let again = policies(&plain, options);
+    assert_eq!((&again.life, &again.part), (&two.life, &two.part));
+    let beside = policies(&plain, other);
+    assert_eq!(beside.life, two.life);
+    assert_ne!(beside.part, two.part);
+}
+
+/// The harm: a user with just the rights that the store needs cannot be examined at all.
+#[test]
+fn a_user_who_may_not_ask_for_settings_is_told_the_rest() {
+    let server = RedisServer::plain();
+    server.command("ACL SETUSER default -config");
+    let all = block_on(open(&server.url(), fresh()).policies()).expect("it answers");
+    assert_eq!((&all[0].persistence, all[0].min_replicas), (&None, None));
+    assert_eq!((all[0].eviction.as_str(), all[0].replicas), ("noeviction", Some(0)));
 }
