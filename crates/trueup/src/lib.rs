@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod database;
 pub mod demo;
+pub mod doctor;
 pub mod fault;
 pub mod http;
 pub mod ingest;

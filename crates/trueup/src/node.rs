@@ -288,6 +288,14 @@ pub(crate) async fn open(
     }
 }
 
+/// Opens the state in Redis for one who examines it: also where the server evicts, of which nothing
+/// is vouched for then.
+pub(crate) async fn open_to_examine(place: &RedisPlace) -> Result<Arc<dyn Store>, StoreError> {
+    let mut options = redis_options(place);
+    options.allow_eviction = true;
+    Ok(Arc::new(RedisStore::open(&place.url, options).await?))
+}
+
 /// The database that is asked for what the store does not vouch for, if settings name one. Tables
 /// that do not fit are refused now; one that is away may come back.
 async fn fallback(options: &NodeOptions) -> Result<Option<Arc<Fallback>>, NodeError> {

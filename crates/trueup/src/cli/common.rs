@@ -124,8 +124,8 @@ pub(super) struct TalkArgs {
     pub(super) settings: SettingsArgs,
 }
 
-/// Which server a command talks to.
-#[derive(Debug, clap::Args)]
+/// Which server a command talks to; by default that of the settings.
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct ServerArgs {
     /// The server [default: http:// and the settings' listen address]
     #[arg(long, value_name = "URL", env = "TRUEUP_URL")]

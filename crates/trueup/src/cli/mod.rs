@@ -13,6 +13,7 @@ mod completions;
 mod dead_letters;
 mod definitions;
 mod demo;
+mod doctor;
 mod get;
 mod ingest;
 mod init;
@@ -22,6 +23,7 @@ mod run;
 mod simulate;
 mod state;
 mod status;
+mod table;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -71,6 +73,8 @@ enum Command {
     State(state::Args),
     /// Show how far everything is: sources, lag, store, buckets, definitions, dead letters
     Status(status::Args),
+    /// Say what is wrong with an environment, and where two differ that should be alike
+    Doctor(doctor::Args),
     /// Build a training set from history
     Train(train::Args),
     /// Make card transactions with fraud scenarios
@@ -103,6 +107,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Forget(args) => change::run(&args, change::Change::Forget).map(done),
         Command::State(args) => state::run(&args).map(done),
         Command::Status(args) => status::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Train(args) => train::run(&args).map(done),
         Command::Simulate(args) => simulate::run(&args).map(done),
         Command::Bench(args) => bench::run(&args).map(done),

@@ -44,6 +44,8 @@ pub struct Answered {
     pub rows: Vec<RowAnswer>,
     /// The value for which the view's policy refuses the request, if there is one.
     pub refused: Option<Refused>,
+    /// Values that the store did not vouch for, whether or not the database had them.
+    pub missed: usize,
     /// How long the read of the store took.
     pub store: Duration,
     /// How long the database was waited for, if it was.
@@ -165,13 +167,15 @@ impl Serving {
         };
         let mut found: Vec<Vec<FoundRow>> =
             lenses.iter().zip(&asks).enumerate().map(answer).collect();
+        let missed = found.iter().flatten().flat_map(|row| &row.found);
+        let missed = missed.filter(|found| found.missed).count();
         let fallback = self.fill(&lenses, &asks, &mut found, deadline).await;
         self.sample(view, request, &asks, &found);
         let (columns, rows) = self.assemble(&wanted, request, &in_view, &found);
         let rules = self.rules.get(&view.name);
         let refused = rules.and_then(|rules| rules.refused(view, &wanted.outputs, &rows));
         let compute = began.elapsed().saturating_sub(store + fallback);
-        Answered { columns, rows, refused, store, fallback, compute }
+        Answered { columns, rows, refused, missed, store, fallback, compute }
     }
 
     /// Reads all keys at one moment; for each look-up and row, the place of its read.

@@ -18,7 +18,7 @@ mod status;
 mod verify;
 
 pub use answer::{Answered, KeyAnswer, LookupAnswer, RowAnswer, Serving};
-pub use fallback::{Bounds, Counts, Fallback, Tables};
+pub use fallback::{Bounds, Counts, Fallback, MissingIndex, Tables};
 pub use policy::{Policies, Policy, Refused, Rules, ViewPolicy};
 pub use request::{BadRequest, Mode, Request};
 pub use status::{Source, Status};

@@ -28,7 +28,7 @@ use std::time::Duration;
 pub const FILE_NAME: &str = "trueup.toml";
 
 /// The environment where none is named.
-const DEFAULT_ENVIRONMENT: &str = "dev";
+pub(crate) const DEFAULT_ENVIRONMENT: &str = "dev";
 
 /// How far the pipeline may be behind before values are STALE, unless settings say.
 const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(10);
@@ -140,6 +140,13 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+impl SettingsError {
+    /// Whether it is that no online store can be had.
+    pub fn is_of_store(&self) -> bool {
+        matches!(self, SettingsError::Value { setting: "store", .. })
+    }
+}
+
 impl Settings {
     /// The settings of this process: file, variables (by name) and flags, each over the one before.
     ///
@@ -149,7 +156,25 @@ impl Settings {
         flags: &Flags,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, SettingsError> {
-        let raw = Raw::gather(flags, variable)?;
+        Settings::checked(&Raw::gather(flags, variable)?, places::store)
+    }
+
+    /// The same as if the online store were an empty one that forgets, whatever is said of it. For
+    /// one who examines settings that name no store; nothing is served by them.
+    ///
+    /// # Errors
+    /// [`SettingsError`], for the first other thing that is wrong.
+    pub fn without_store(
+        flags: &Flags,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Settings, SettingsError> {
+        Settings::checked(&Raw::gather(flags, variable)?, |_| Ok(Place::Memory))
+    }
+
+    fn checked(
+        raw: &Raw,
+        store: impl FnOnce(&Raw) -> Result<Place, SettingsError>,
+    ) -> Result<Settings, SettingsError> {
         let definitions = raw.need(
             "definitions",
             |layer| layer.definitions.as_ref(),
@@ -159,8 +184,8 @@ impl Settings {
                     .to_string()
             },
         )?;
-        let store = places::store(&raw)?;
-        let sources = places::sources(&raw)?;
+        let store = store(raw)?;
+        let sources = places::sources(raw)?;
         let listen = address("listen", raw.find(|layer| layer.listen.as_ref()))?;
         let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let ingest_listen =
@@ -188,9 +213,9 @@ impl Settings {
             definitions,
             store,
             sources,
-            bad: bad_records(&raw)?,
-            database: database::database(&raw, max_staleness)?,
-            views: views::views(&raw)?,
+            bad: bad_records(raw)?,
+            database: database::database(raw, max_staleness)?,
+            views: views::views(raw)?,
             listen,
             ingest_listen,
             max_staleness,

@@ -121,7 +121,12 @@ impl Server {
 
     /// `trueup run`, or `trueup serve`.
     pub(crate) fn of(folder: &Path, command: &str) -> Server {
-        let mut process = trueup(folder, &[command]);
+        Server::with(folder, &[command])
+    }
+
+    /// The same with flags.
+    pub(crate) fn with(folder: &Path, arguments: &[&str]) -> Server {
+        let mut process = trueup(folder, arguments);
         let mut process = process.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut heard = String::new();

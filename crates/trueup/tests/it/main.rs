@@ -15,6 +15,7 @@ mod commands;
 mod contract;
 mod dashboards;
 mod demo;
+mod doctor;
 #[cfg(feature = "kafka")]
 mod failover;
 mod feast;

@@ -176,6 +176,40 @@ impl Fallback {
     }
 }
 
+/// A key that no index of its table begins with: every miss of it reads the whole table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingIndex {
+    /// The table.
+    pub table: String,
+    /// The columns of the key.
+    pub keys: Vec<String>,
+    /// The column of the event time.
+    time: String,
+}
+
+impl MissingIndex {
+    /// The statement that makes it, with a name, which SQLite does not choose by itself.
+    pub fn statement(&self) -> String {
+        let MissingIndex { table, keys, time } = self;
+        let of = table.rsplit('.').next().into_iter();
+        let words = of.chain(keys.iter().chain([time]).map(String::as_str));
+        let words: Vec<&str> = words.map(|word| word.trim_matches('"')).collect();
+        let name = words.join("_").replace(|c: char| !c.is_alphanumeric(), "_");
+        format!("CREATE INDEX {name} ON {table} ({}, {time})", keys.join(", "))
+    }
+}
+
+impl fmt::Display for MissingIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MissingIndex { table, keys, .. } = self;
+        let (keys, remedy) = (keys.join(", "), self.statement());
+        write!(
+            f,
+            "table {table}: no index begins with {keys}; every miss reads the whole table: {remedy}"
+        )
+    }
+}
+
 /// What a question came to at once.
 pub(super) enum Asked {
     Waiting(Waiting),
@@ -198,8 +232,8 @@ impl Tables {
     ///
     /// # Errors
     /// What does not fit, or that the database is away; with the remedy.
-    pub async fn look(&self, catalog: &Catalog) -> Result<Vec<String>, DatabaseError> {
-        let mut warnings = Vec::new();
+    pub async fn look(&self, catalog: &Catalog) -> Result<Vec<MissingIndex>, DatabaseError> {
+        let mut missing = Vec::new();
         for (number, part) in catalog.streams().iter().enumerate() {
             let table = self.table(number, part).await?;
             let groups = catalog.definitions().groups.iter();
@@ -209,21 +243,16 @@ impl Tables {
             all.dedup();
             for keys in all.into_iter().filter(|keys| !keys.is_empty()) {
                 if !self.fallback.database.has_index(&table, keys).await? {
-                    let name = |&key: &usize| table.columns[key].name.as_str();
-                    let names: Vec<&str> =
-                        keys.iter().chain([&table.event_time]).map(name).collect();
-                    warnings.push(format!(
-                        "table {}: no index begins with {}; every miss reads the whole table: \
-                         CREATE INDEX ON {} ({})",
-                        table.name,
-                        names[..keys.len()].join(", "),
-                        table.name,
-                        names.join(", ")
-                    ));
+                    let name = |&key: &usize| table.columns[key].name.clone();
+                    missing.push(MissingIndex {
+                        table: table.name.clone(),
+                        keys: keys.iter().map(name).collect(),
+                        time: name(&table.event_time),
+                    });
                 }
             }
         }
-        Ok(warnings)
+        Ok(missing)
     }
 
     /// A stream's table, looked at once.
