@@ -1,8 +1,10 @@
-//! Any bytes as rows of JSON or CSV: every row is kept or bad, and none is lost.
+//! Any bytes as rows of JSON, CSV or Avro: every row is kept or bad, and none is lost.
 //!
 //! The first byte chooses the way in and what bare numbers in times mean; the rest are the rows.
+//! From 128 on they are an Avro schema, a byte that no text has, and a record in each framing;
+//! where nothing stands before that byte, the schema is one with a field of every type.
 use std::sync::{Arc, LazyLock};
-use trueup_sql::decode::{Decoded, Decoder};
+use trueup_sql::decode::{AvroSchema, AvroSchemas, Decoded, Decoder};
 use trueup_sql::{EpochUnit, SourceFile, Stream, compile};
 
 /// A stream with a column of every type.
@@ -12,6 +14,30 @@ const DEFINITION: &str = "
         wide DECIMAL(38,10), x DOUBLE, v VARCHAR, b BOOLEAN, day DATE, n VARCHAR NOT NULL
     ) WITH (event_time = 'at');
     CREATE VIEW w AS SELECT id FROM t";
+
+/// A schema with a field of every Avro type, some of them for columns, and one that holds itself.
+const AVRO: &str = r#"{"type": "record", "name": "t", "fields": [
+    {"name": "id", "type": "long"},
+    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    {"name": "s", "type": ["null", "int"]},
+    {"name": "d", "type": ["null", {"type": "bytes", "logicalType": "decimal",
+                                    "precision": 12, "scale": 2}]},
+    {"name": "wide", "type": {"type": "fixed", "name": "f", "size": 20, "logicalType": "decimal",
+                              "precision": 40, "scale": 3}},
+    {"name": "x", "type": ["float", "double", "string"]},
+    {"name": "v", "type": ["null", {"type": "fixed", "name": "u", "size": 16,
+                                    "logicalType": "uuid"}, {"type": "map", "values": "t"}]},
+    {"name": "b", "type": "boolean"},
+    {"name": "day", "type": {"type": "int", "logicalType": "date"}},
+    {"name": "n", "type": {"type": "enum", "name": "e", "symbols": ["one", "two"]}},
+    {"name": "more", "type": {"type": "array", "items": ["null", "t", "bytes"]}},
+    {"name": "none", "type": {"type": "array", "items": "null"}}]}"#;
+
+/// The byte between a schema and a record: no text holds it.
+const BETWEEN: u8 = 0xFF;
+
+/// The id of the schema in Confluent's framing.
+const ID: u32 = 7;
 
 /// Bytes that a reader gets at a time.
 const PIECE: usize = 7;
@@ -40,6 +66,9 @@ pub(super) fn run(bytes: &[u8]) {
     let units = [None, Some(EpochUnit::Seconds), Some(EpochUnit::Millis), Some(EpochUnit::Micros)];
     let stream = Stream { epoch_unit: units[usize::from(mode >> 2) % 4], ..STREAM.clone() };
     let decoder = Decoder::new(Arc::new(stream));
+    if mode >= 128 {
+        return avro(&decoder, rows);
+    }
     match mode % 4 {
         0 => {
             let all = decoder.json_lines(rows).expect("no input makes this fail");
@@ -64,6 +93,31 @@ pub(super) fn run(bytes: &[u8]) {
             check(&decoder.json_rows(&[rows]).expect("no input makes this fail"));
         }
     }
+}
+
+/// A schema, and a record of it.
+fn avro(decoder: &Decoder, bytes: &[u8]) {
+    let middle = bytes.iter().position(|&byte| byte == BETWEEN);
+    let (text, record) = bytes.split_at(middle.unwrap_or(bytes.len()));
+    let record = record.get(1..).unwrap_or_default();
+    let text = if text.is_empty() { AVRO } else { std::str::from_utf8(text).unwrap_or_default() };
+    let Ok(named) = AvroSchema::parse("t.avsc", text) else { return };
+    let again = AvroSchema::parse("t.avsc", text).expect("it was one before");
+    let bare = AvroSchemas::new("avro.t", vec![named], Vec::new());
+    let framed = AvroSchemas::new("avro.t", Vec::new(), vec![(ID, again)]);
+    // The answer is the schema's alone; only that there is one matters here.
+    drop(bare.fit(decoder));
+    let by_id = [&[0], &ID.to_be_bytes()[..], record].concat();
+    let bare = decoder.avro_rows(&bare, &[record, record]).expect("no input makes this fail");
+    let framed = decoder.avro_rows(&framed, &[&by_id[..], record]).expect("nor does this");
+    for decoded in [&bare, &framed] {
+        check(decoded);
+        assert_eq!(decoded.kept.len() + decoded.bad.len(), 2, "each record is kept or bad");
+    }
+    assert!(bare.kept.is_empty() || bare.kept == [0, 1], "one record has two meanings");
+    let single_object = record.starts_with(&[0xC3, 0x01]);
+    let framed = framed.kept.contains(&0);
+    assert!(single_object || bare.kept.is_empty() != framed, "a frame changes the meaning");
 }
 
 fn check(decoded: &Decoded) {

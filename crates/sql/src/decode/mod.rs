@@ -1,4 +1,5 @@
-//! Decoding: rows of JSON, CSV, Arrow or a database to a stream's typed columns, by one table.
+//! Decoding: rows of JSON, CSV, Avro, Arrow or a database to a stream's typed columns, by one
+//! table.
 //!
 //! A row is good or bad as a whole. Bad rows are set apart with a reason and never stop the input;
 //! good ones become one [`RecordBatch`] with exactly the stream's schema. Nothing is guessed, cut
@@ -8,11 +9,13 @@
 //! ```text
 //! JSON row  ─▶ fields ─┐
 //! CSV row   ─▶ fields ─┼─▶ Cell ─▶ rule of the column's type ─▶ value ─▶ column
-//! Arrow     ─▶ values ─┘                └─▶ BadEvent
+//! Avro      ─▶ fields ─┤                └─▶ BadEvent
+//! Arrow     ─▶ values ─┘
 //! ```
 //!
 //! This module knows no admission: an event time too far ahead of its log is judged elsewhere.
 
+mod avro;
 mod build;
 mod cell;
 mod columns;
@@ -35,6 +38,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use trueup_core::{Micros, Value};
 
+pub use avro::{AvroSchema, AvroSchemas, BadSchema};
 pub use cell::Cell;
 pub use csv::{CsvReader, csv_names};
 pub use fault::{BadEvent, BadValue, DecodeError, Fault};

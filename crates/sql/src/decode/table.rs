@@ -295,6 +295,39 @@ a bare field, text behind a closing quote and a wrong number of fields make a ba
 never closes ends the input with an error, and so does a header that lacks a NOT NULL column or
 names one twice.
 
+## Avro
+
+Records of a log of which settings say so (`docs/operations.md`). A record is decoded by the schema
+that its writer had: names match exactly; a field that the stream does not declare is ignored and
+counted, a declared one that the schema lacks is NULL, and aliases and defaults are not looked at.
+
+| Avro | taken as |
+|---|---|
+| null | NULL |
+| boolean | `true` or `false` |
+| int, long | an integer of a typed column |
+| float | its exact value, 0.1 as 0.10000000149011612, as a 32-bit float of Parquet; write \
+  double, decimal or string to keep 0.1 |
+| double | a double of a typed column |
+| string, with `uuid` or without | text |
+| enum | its symbol, as text |
+| bytes or fixed with `decimal` | a decimal of the schema's scale and of up to 128 bits; more is \
+  bad, and so is one of no bytes |
+| fixed of 16 with `uuid` | text such as `018f6b5e-0000-7000-8000-000000000001` |
+| int with `date` | a date |
+| long with `timestamp-millis`, `-micros`, `-nanos` | an instant |
+| long with `local-timestamp-millis`, `-micros`, `-nanos` | the same: a time without an offset is \
+  UTC |
+| union | the branch that was written |
+| array, map, record, bytes and fixed without `decimal`, `time-millis`, `time-micros` | bad in a \
+  column |
+
+Other logical types, and those that do not fit what they stand on, change nothing. A schema that
+lacks a NOT NULL column, or that has for a column only what is bad there, is refused at the start.
+Truncated records, bytes behind the last field, numbers, lengths and branches that cannot be, and
+values nested deeper than 64 levels are bad; no length or count makes anything be allocated. Ignored
+fields are passed over, but must be whole.
+
 ## Arrow and Parquet
 
 Columns match by exact name; dictionaries count as their values. A column whose Arrow type is not in

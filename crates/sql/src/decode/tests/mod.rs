@@ -1,6 +1,7 @@
 //! Tests of decoding, by way in; the examples of the table are among them.
 
 mod arrow;
+mod avro;
 mod csv;
 mod harms;
 mod json;
