@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 use std::sync::Arc;
 use std::time::Duration;
 use trueup_core::{Limits, Plan, Stored};
-use trueup_sql::decode::Decoder;
+use trueup_sql::decode::{AvroSchemas, DecodeError, Decoded, Decoder};
 use trueup_sql::{Definitions, GroupDef, Stream, View};
 use trueup_store::{MAX_KEY_BYTES, Space, Value};
 
@@ -51,6 +51,21 @@ pub struct StreamPart {
 }
 
 impl StreamPart {
+    /// Decodes records of the stream's log: Avro by its schemas, else JSON.
+    ///
+    /// # Errors
+    /// None that records cause; see [`DecodeError::Batch`].
+    pub fn records(
+        &self,
+        avro: Option<&AvroSchemas>,
+        records: &[&[u8]],
+    ) -> Result<Decoded, DecodeError> {
+        match avro {
+            Some(avro) => self.decoder.avro_rows(avro, records),
+            None => self.decoder.json_rows(records),
+        }
+    }
+
     /// Why a row's key is longer than a store takes, with the column at fault; `None` if it is not.
     pub fn long_key(&self, batch: &RecordBatch, row: usize) -> Option<(&str, String)> {
         self.keys.iter().find_map(|columns| {

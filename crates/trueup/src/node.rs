@@ -19,7 +19,7 @@ use crate::ingest::source::{
 };
 use crate::ingest::{Bell, IngestError, Letterbox, NewBeginning, Pusher, Sink};
 use crate::place::{
-    BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream, named,
+    AvroStreams, BadRecords, LogPlace, Place, RedisPlace, SourcePlace, Sources, by_stream, named,
 };
 use crate::release::{Note, ReleaseError};
 use crate::serve::{Fallback, Policies, Tables};
@@ -46,6 +46,8 @@ pub struct NodeOptions {
     pub place: Place,
     /// Where events come from, beside HTTP push.
     pub sources: Sources,
+    /// The schemas of those that hold Avro.
+    pub avro: AvroStreams,
     /// What becomes of records that cannot be used.
     pub bad: BadRecords,
     /// The database that is asked for what the store does not vouch for.
@@ -200,15 +202,18 @@ pub fn pusher(
     catalog: Arc<Catalog>,
     log: Log,
     said: &Sources,
+    avro: &AvroStreams,
     clock: Clock,
 ) -> Result<Pusher, NodeError> {
     let names = stream_names(&catalog);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let places = logs_of(said, &names)?;
+    in_logs(avro, places.keys().map(|&number| names[number]))?;
     let pusher = Pusher::local(Arc::clone(&catalog), log, clock);
     let sink = |number| Ok(Arc::new(sink(places.get(&number), pusher.log.as_ref())?));
     let sinks = (0..names.len()).map(sink).collect::<Result<_, IngestError>>()?;
-    Ok(Pusher { sinks, ..pusher })
+    let avro = names.iter().map(|name| avro.get(*name).cloned()).collect();
+    Ok(Pusher { sinks, avro, ..pusher })
 }
 
 fn stream_names(catalog: &Catalog) -> Vec<String> {
@@ -229,6 +234,22 @@ fn logs_of(said: &Sources, names: &[&str]) -> Result<BTreeMap<usize, SourcePlace
         places.insert(stream, place);
     }
     Ok(places)
+}
+
+/// Whether Avro is said only of streams that come from logs of their own, which are `logs`.
+fn in_logs<'a>(
+    avro: &AvroStreams,
+    logs: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), NodeError> {
+    let Some(lost) = avro.keys().find(|stream| logs.clone().all(|log| log != *stream)) else {
+        return Ok(());
+    };
+    let logs: Vec<&str> = logs.collect();
+    let logs = if logs.is_empty() { "none".to_owned() } else { logs.join(", ") };
+    Err(NodeError::Settings(format!(
+        "[avro.{lost}]: no setting says from which log stream {lost} comes, and HTTP push takes \
+         JSON; name it with source, or take the table out (streams that come from a log: {logs})"
+    )))
 }
 
 /// Where streams come from that have not the log that HTTP push writes, by their names: those of
@@ -255,6 +276,7 @@ fn by_name(
             && !own.contains(stream)
             && !sources.contains_key(stream)
     });
+    in_logs(&options.avro, sources.keys().map(String::as_str))?;
     match lost {
         None => Ok(sources),
         Some(stream) => Err(NodeError::Settings(format!(

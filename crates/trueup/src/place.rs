@@ -4,6 +4,8 @@ use crate::ingest::DEFAULT_MAX_BAD_PERCENT;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use trueup_sql::decode::AvroSchemas;
 
 /// Where the state is kept, and with it the logs of events that are pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,9 @@ impl fmt::Display for Place {
 /// Where events come from, each with the stream's name, or without where there is but one stream. A
 /// stream that is not named has the log that HTTP push writes.
 pub type Sources = Vec<(Option<String>, SourcePlace)>;
+
+/// The schemas of streams whose logs hold Avro, by the streams' names. Other records are JSON.
+pub type AvroStreams = BTreeMap<String, Arc<AvroSchemas>>;
 
 /// Where a stream's events come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

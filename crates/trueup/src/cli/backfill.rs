@@ -261,6 +261,7 @@ impl Job {
         let options = WorkerOptions {
             catalog: Arc::clone(&self.catalog),
             stream: self.stream,
+            avro: None,
             letters: Arc::clone(&self.logs),
             // A history's rows are at hand: letters tell which, and nothing of them need be
             // remembered or sent elsewhere.

@@ -266,7 +266,7 @@ fn directory(
     })?;
     let mut sources = settings.sources.clone();
     sources.retain(|(_, place)| !matches!(place, SourcePlace::File(_)));
-    let pusher = node::pusher(catalog, log, &sources, Clock::system());
+    let pusher = node::pusher(catalog, log, &sources, &settings.avro, Clock::system());
     pusher.map_err(|error| format!("error: {error}").into())
 }
 

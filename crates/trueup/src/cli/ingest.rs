@@ -35,6 +35,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         catalog: common::catalog(&settings)?,
         place: settings.store.clone(),
         sources: settings.sources.clone(),
+        avro: settings.avro.clone(),
         bad: settings.bad.clone(),
         database: None,
         views: Default::default(),

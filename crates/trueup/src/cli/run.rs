@@ -34,6 +34,7 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
         catalog,
         place: settings.store.clone(),
         sources: settings.sources.clone(),
+        avro: settings.avro.clone(),
         bad: settings.bad.clone(),
         database: settings.database.clone(),
         views: settings.views.clone(),

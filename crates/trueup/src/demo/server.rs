@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::http::App;
 use crate::ingest::NewBeginning;
 use crate::node::{Node, NodeError, NodeOptions};
-use crate::place::{BadRecords, Place, Sources};
+use crate::place::{AvroStreams, BadRecords, Place, Sources};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +53,7 @@ impl Server {
             catalog,
             place: Place::Embedded(state),
             sources: Sources::new(),
+            avro: AvroStreams::new(),
             bad: BadRecords::default(),
             database: None,
             views: Default::default(),

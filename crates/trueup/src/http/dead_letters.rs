@@ -121,11 +121,12 @@ pub fn listed(stream: &str, kept: u64, page: &Page) -> Value {
     })
 }
 
-/// A letter. Its bytes are text if they can be, else base64.
+/// A letter. Its bytes are text if a terminal can show them, else base64.
 fn one(stream: &str, id: u64, letter: &DeadLetter) -> Value {
-    let (form, bytes) = match std::str::from_utf8(&letter.bytes) {
-        Ok(text) => ("text", text.to_owned()),
-        Err(_) => ("base64", BASE64_STANDARD.encode(&letter.bytes)),
+    let shown = |text: &&str| text.chars().all(|one| !one.is_control() || "\t\n\r".contains(one));
+    let (form, bytes) = match std::str::from_utf8(&letter.bytes).ok().filter(shown) {
+        Some(text) => ("text", text.to_owned()),
+        None => ("base64", BASE64_STANDARD.encode(&letter.bytes)),
     };
     json!({
         "id": id,

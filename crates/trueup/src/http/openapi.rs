@@ -163,6 +163,8 @@ fn events() -> Value {
         "name": "wait_ms", "in": "query", "description": "How long to wait at most, milliseconds",
         "schema": { "type": "integer", "minimum": 1, "maximum": 60_000 },
     });
+    let mut codes = POST_PROBLEMS.to_vec();
+    codes.push(("409", "The stream's log holds Avro, which is not pushed"));
     let limit = format!("At most {MAX_EVENTS} events and {MAX_EVENTS_BYTES} bytes.");
     json!({
         "summary": "Events into a stream's log, acknowledged when they are on disk",
@@ -175,7 +177,7 @@ fn events() -> Value {
                 "application/x-ndjson": { "schema": { "type": "string" } },
             },
         },
-        "responses": responses(json_reply("What became of them", "EventsReply"), &POST_PROBLEMS),
+        "responses": responses(json_reply("What became of them", "EventsReply"), &codes),
     })
 }
 

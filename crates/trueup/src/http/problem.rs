@@ -124,6 +124,9 @@ impl From<PushError> for Problem {
             busy @ PushError::Busy(_) => not_written(unavailable, busy.to_string())
                 .remedy("wait a little and send again")
                 .retry_after_s(1),
+            avro @ PushError::Avro { .. } => not_written(StatusCode::CONFLICT, avro.to_string())
+                .at("path")
+                .remedy("write Avro to the log itself; a history comes in by `trueup backfill`"),
             elsewhere @ PushError::Elsewhere { .. } => {
                 not_written(unavailable, elsewhere.to_string())
                     .remedy("push to the process that has the log")

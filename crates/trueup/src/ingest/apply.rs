@@ -12,7 +12,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use std::collections::BTreeSet;
 use trueup_core::Position;
-use trueup_sql::decode::{BadEvent, DecodeError, MAX_BAD_ROW_BYTES};
+use trueup_sql::decode::{AvroSchemas, BadEvent, DecodeError, MAX_BAD_ROW_BYTES};
 use trueup_store::DeadLetter;
 
 /// What a batch of events comes to.
@@ -55,15 +55,16 @@ pub(super) struct Arrived<'a> {
 }
 
 impl<'a> Arrived<'a> {
-    /// Records of the log with this number.
+    /// Records of the log with this number, which has these schemas if it holds Avro.
     pub(super) fn records(
         part: &StreamPart,
+        avro: Option<&AvroSchemas>,
         source: u32,
         records: &'a [SourceRecord],
     ) -> Result<Arrived<'a>, DecodeError> {
         let payloads: Vec<&[u8]> = records.iter().map(|record| &record.payload[..]).collect();
         crate::fault::poison(&payloads);
-        let decoded = part.decoder.json_rows(&payloads)?;
+        let decoded = part.records(avro, &payloads)?;
         let why = |bad: &BadEvent| push::why(bad.column.as_deref(), &bad.reason);
         let bad = decoded.bad.iter();
         let letters = bad.map(|bad| push::letter(why(bad), &records[bad.index])).collect();

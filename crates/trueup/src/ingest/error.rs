@@ -3,7 +3,7 @@
 
 use super::source::SourceError;
 use std::fmt;
-use trueup_sql::decode::DecodeError;
+use trueup_sql::decode::{BadSchema, DecodeError};
 use trueup_store::StoreError;
 
 /// Why a worker cannot go on.
@@ -45,6 +45,13 @@ pub enum IngestError {
     TakenOver {
         /// The stream.
         stream: String,
+    },
+    /// No record of an Avro schema could be an event of the stream.
+    Schema {
+        /// The stream.
+        stream: String,
+        /// What is wrong.
+        why: BadSchema,
     },
     /// The log's records could not be made a batch.
     Decode(DecodeError),
@@ -113,6 +120,7 @@ impl fmt::Display for IngestError {
                 "the groups of stream {stream} are no longer this backfill's: a worker or another \
                  backfill has taken them; stop it, and begin with --again"
             ),
+            IngestError::Schema { stream, why } => write!(f, "[avro.{stream}]: {why}"),
             IngestError::Decode(error) => error.fmt(f),
             IngestError::Thread(error) => write!(f, "a thread could not be started: {error}"),
             IngestError::Panicked(said) => write!(

@@ -12,14 +12,14 @@ use super::source::KafkaProducer;
 #[cfg(feature = "nats")]
 use super::source::NatsProducer;
 use super::source::{ProduceError, RedisStreamProducer, SourceError, SourceRecord};
-use crate::catalog::{Catalog, StreamPart};
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use trueup_core::Value;
-use trueup_sql::decode::MAX_BAD_ROW_BYTES;
+use trueup_sql::decode::{AvroSchemas, MAX_BAD_ROW_BYTES};
 use trueup_sql::value_at;
 use trueup_store::{DeadLetter, Done, Log, Lot, StoreError};
 
@@ -77,6 +77,11 @@ pub enum PushError {
     Source(SourceError),
     /// More is waiting for the broker than may.
     Busy(String),
+    /// The log's records are Avro, and what is pushed is JSON.
+    Avro {
+        /// The stream.
+        stream: String,
+    },
     /// This process has no log for the stream.
     Elsewhere {
         /// The stream.
@@ -105,6 +110,11 @@ impl fmt::Display for PushError {
             PushError::Store(error) => error.fmt(f),
             PushError::Source(error) => error.fmt(f),
             PushError::Busy(detail) => f.write_str(detail),
+            PushError::Avro { stream } => write!(
+                f,
+                "the log of stream {stream} holds Avro, and what is pushed is JSON; write Avro to \
+                 that log itself, or, if it holds JSON, take [avro.{stream}] out of the settings"
+            ),
             PushError::Elsewhere { stream } => write!(
                 f,
                 "this process takes no events of stream {stream}: its log is that of another; push \
@@ -127,6 +137,8 @@ pub struct Pusher {
     pub letterbox: Option<Arc<Letterbox>>,
     /// By stream: its log.
     pub sinks: Vec<Arc<Sink>>,
+    /// By stream: the schemas of its log's records, if they are Avro.
+    pub avro: Vec<Option<Arc<AvroSchemas>>>,
     /// Wall-clock time.
     pub clock: Clock,
     /// By stream: its progress and counters.
@@ -158,6 +170,7 @@ impl Pusher {
         let (streams, log) = (catalog.streams().len(), Arc::new(log));
         Pusher {
             sinks: (0..streams).map(|_| Arc::new(Sink::Log(Arc::clone(&log)))).collect(),
+            avro: vec![None; streams],
             progress: (0..streams).map(|_| Arc::default()).collect(),
             wakes: (0..streams).map(|_| Arc::default()).collect(),
             log: Some(log),
@@ -194,12 +207,16 @@ impl Pusher {
     /// # Errors
     /// [`PushError`].
     pub async fn push(&self, stream: usize, rows: &[&[u8]]) -> Result<Pushed, PushError> {
-        let sorted = self.sort(&self.catalog.streams()[stream], rows)?;
+        if self.avro[stream].is_some() {
+            let stream = self.catalog.streams()[stream].stream.name.clone();
+            return Err(PushError::Avro { stream });
+        }
+        let sorted = self.sort(stream, rows)?;
         self.write(stream, rows, sorted).await
     }
 
-    /// Takes events that have been dead letters: those that are refused again are filed no second
-    /// time.
+    /// Takes events that have been dead letters, in the form that the log's records have: those
+    /// that are refused again are filed no second time.
     ///
     /// # Errors
     /// [`PushError`].
@@ -208,7 +225,7 @@ impl Pusher {
         stream: usize,
         rows: &[&[u8]],
     ) -> Result<Pushed, PushError> {
-        let sorted = self.sort(&self.catalog.streams()[stream], rows)?;
+        let sorted = self.sort(stream, rows)?;
         self.write(stream, rows, Sorted { letters: Vec::new(), ..sorted }).await
     }
 
@@ -260,8 +277,9 @@ impl Pusher {
         Ok(Pushed { accepted, rejected, places })
     }
 
-    fn sort(&self, part: &StreamPart, rows: &[&[u8]]) -> Result<Sorted, StoreError> {
-        let decoded = part.decoder.json_rows(rows).map_err(|error| {
+    fn sort(&self, stream: usize, rows: &[&[u8]]) -> Result<Sorted, StoreError> {
+        let part = &self.catalog.streams()[stream];
+        let decoded = part.records(self.avro[stream].as_deref(), rows).map_err(|error| {
             // A fault of ours, not of the events: they may be sent again.
             StoreError::Unavailable { detail: error.to_string() }
         })?;

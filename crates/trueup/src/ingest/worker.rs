@@ -34,6 +34,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
+use trueup_sql::decode::AvroSchemas;
 use trueup_store::{Batch, DeadLetter, Durability, Log, Marker, NEVER_US, Space, Store};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
@@ -67,6 +68,8 @@ pub struct WorkerOptions {
     pub catalog: Arc<Catalog>,
     /// The stream, by number.
     pub stream: usize,
+    /// The schemas of its log's records, if they are Avro.
+    pub avro: Option<Arc<AvroSchemas>>,
     /// Where dead letters go.
     pub letters: Arc<Log>,
     /// Where they go besides.
@@ -427,8 +430,9 @@ impl Work {
             applied.is_some_and(|applied| position.offset > applied)
         };
         let source = standing.source;
+        let avro = self.options.avro.as_deref();
         let records = |records: &[SourceRecord]| {
-            apply(catalog, part, Arrived::records(part, source, records)?, behind)
+            apply(catalog, part, Arrived::records(part, avro, source, records)?, behind)
         };
         let (worked, flood) = match (came, &self.feed) {
             (Came::Records(came), _) => {

@@ -7,10 +7,11 @@ use crate::clock::Clock;
 use crate::http::Live;
 use crate::ingest::source::Source;
 use crate::ingest::{Bell, IngestError, Letterbox, Progress, Pusher, Sink};
-use crate::place::SourcePlace;
+use crate::place::{AvroStreams, SourcePlace};
 use crate::serve::{Fallback, Policies, Rules, Serving, Tables};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use trueup_sql::decode::AvroSchemas;
 use trueup_store::{Log, Store};
 
 /// A stream's log and what is known of it.
@@ -28,6 +29,7 @@ pub(super) struct Channels {
     /// Where dead letters go besides.
     pub(super) letterbox: Option<Arc<Letterbox>>,
     sources: BTreeMap<String, SourcePlace>,
+    avro: AvroStreams,
     /// The database that is asked for what the store does not vouch for.
     fallback: Option<Arc<Fallback>>,
     /// What views return in place of values of some status.
@@ -36,15 +38,18 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    /// `sources` says where streams come from that have not the local log.
+    /// `sources` says where streams come from that have not the local log, and `avro` the schemas
+    /// of those that hold Avro.
     pub(super) fn new(
         log: Option<Arc<Log>>,
         letterbox: Option<Arc<Letterbox>>,
         sources: BTreeMap<String, SourcePlace>,
+        avro: &AvroStreams,
         fallback: Option<Arc<Fallback>>,
         views: Policies,
     ) -> Channels {
-        Channels { log, letterbox, sources, fallback, views, met: BTreeMap::new() }
+        let (avro, met) = (avro.clone(), BTreeMap::new());
+        Channels { log, letterbox, sources, avro, fallback, views, met }
     }
 
     /// The channel of a stream, which is opened if it is new.
@@ -67,6 +72,11 @@ impl Channels {
     ) -> Result<Box<dyn Source>, IngestError> {
         let wake = self.of(stream)?.wake;
         Ok(source(self.sources.get(stream), stream, lane, log, &wake)?)
+    }
+
+    /// The schemas of a stream's records, if they are Avro.
+    pub(super) fn avro(&self, stream: &str) -> Option<Arc<AvroSchemas>> {
+        self.avro.get(stream).cloned()
     }
 
     /// All channels with their streams' names.
@@ -107,12 +117,15 @@ impl Channels {
     ) -> Result<Live, IngestError> {
         let names = catalog.streams().iter().map(|part| part.stream.name.as_str());
         let channels = names.map(|name| self.of(name)).collect::<Result<Vec<_>, _>>()?;
+        let names = catalog.streams().iter().map(|part| part.stream.name.as_str());
+        let avro = names.map(|name| self.avro(name)).collect();
         let (catalog, clock) = (Arc::clone(catalog), clock.clone());
         let pusher = Pusher {
             catalog: Arc::clone(&catalog),
             log: self.log.clone(),
             letterbox: self.letterbox.clone(),
             sinks: channels.iter().map(|channel| Arc::clone(&channel.sink)).collect(),
+            avro,
             clock: clock.clone(),
             progress: channels.iter().map(|channel| Arc::clone(&channel.progress)).collect(),
             wakes: channels.iter().map(|channel| Arc::clone(&channel.wake)).collect(),

@@ -415,7 +415,8 @@ fn channels(
 ) -> Result<Channels, NodeError> {
     let letterbox = letterbox(options.bad.also_to.as_ref())?;
     let fallback = runtime.block_on(fallback(options))?;
-    let channels = Channels::new(log, letterbox, sources, fallback, options.views.clone());
+    let (avro, views) = (&options.avro, options.views.clone());
+    let channels = Channels::new(log, letterbox, sources, avro, fallback, views);
     // Definitions that come later are only warned of: they must not end what serves.
     match channels.rules(&options.catalog).1.into_iter().next() {
         Some(why) => Err(NodeError::Settings(why)),

@@ -124,10 +124,15 @@ impl Lane {
                 continue;
             }
             let stream_name = &part.stream.name;
+            let avro = channels.avro(stream_name);
+            if let Some(Err(why)) = avro.as_ref().map(|avro| avro.fit(&part.decoder)) {
+                return Err(IngestError::Schema { stream: stream_name.clone(), why });
+            }
             let channel = channels.of(stream_name)?;
             let options = WorkerOptions {
                 catalog: Arc::clone(&catalog),
                 stream,
+                avro,
                 letters: Arc::clone(&ground.log),
                 letterbox: channels.letterbox.clone(),
                 max_bad_percent: ground.max_bad_percent,

@@ -4,19 +4,21 @@
 //! Two steps: `raw` is what is written, in any mixture; [`Settings`] is what follows from it,
 //! with every option settled and every impossible combination refused with its place and remedy.
 
+mod avro;
 mod database;
 mod places;
 mod raw;
 mod text;
 mod views;
 
+pub use avro::{AvroSaid, FilesSaid};
 pub use database::{DatabaseSettings, TableSaid};
 pub use raw::{Flags, Layer, Said};
 pub use text::duration;
 pub use views::ViewSaid;
 
 use crate::ingest::DEFAULT_MAX_BAD_PERCENT;
-use crate::place::{BadRecords, Place, Sources};
+use crate::place::{AvroStreams, BadRecords, Place, Sources};
 use crate::serve::Policies;
 use raw::{Origin, Raw};
 use std::fmt;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub store: Place,
     /// Where events come from, beside HTTP push.
     pub sources: Sources,
+    /// The schemas of those that hold Avro.
+    pub avro: AvroStreams,
     /// What becomes of records that cannot be used.
     pub bad: BadRecords,
     /// The database that is asked for what the store does not vouch for.
@@ -69,6 +73,7 @@ impl fmt::Debug for Settings {
             .field("definitions", &self.definitions)
             .field("store", &self.store)
             .field("sources", &self.sources)
+            .field("avro", &self.avro.keys())
             .field("bad", &self.bad)
             .field("database", &self.database)
             .field("views", &self.views)
@@ -213,6 +218,7 @@ impl Settings {
             definitions,
             store,
             sources,
+            avro: avro::avro(raw)?,
             bad: bad_records(raw)?,
             database: database::database(raw, max_staleness)?,
             views: views::views(raw)?,

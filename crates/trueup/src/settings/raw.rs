@@ -1,6 +1,7 @@
 //! What is written, before it is checked: layers of the same settings, the later ones over the
 //! earlier.
 
+use super::avro::AvroSaid;
 use super::database::TableSaid;
 use super::views::ViewSaid;
 use super::{DEFAULT_ENVIRONMENT, FILE_NAME, SettingsError, value};
@@ -27,6 +28,8 @@ pub struct Layer {
     pub data: Option<String>,
     /// Where events come from.
     pub source: Option<Said>,
+    /// The schemas of streams whose logs hold Avro, by the streams' names.
+    pub avro: Option<BTreeMap<String, AvroSaid>>,
     /// A file whose first line is the password, or the token, of the source's servers.
     pub source_password_file: Option<String>,
     /// Where dead letters go beside the local log.
@@ -329,6 +332,8 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         store_ca_file: variable("TRUEUP_STORE_CA_FILE"),
         data: variable("TRUEUP_DATA"),
         source: variable("TRUEUP_SOURCE").map(Said::One),
+        // Names of schemas belong in the file.
+        avro: None,
         source_password_file: variable("TRUEUP_SOURCE_PASSWORD_FILE"),
         dead_letters: variable("TRUEUP_DEAD_LETTERS"),
         max_bad_percent: variable("TRUEUP_MAX_BAD_PERCENT").map(percent).transpose()?,

@@ -137,3 +137,40 @@ fn what_a_view_returns_is_read_by_status_with_its_defaults() {
     refused(&format!("{views}[views.risk.defaults]\nn = 1"), "dev", "that no status has");
     refused(&format!("{views}fresh = 'null'"), "dev", "fresh");
 }
+
+/// A schema that cannot be read, or a table with a word misspelt, would file every record away.
+#[test]
+fn schemas_of_avro_are_read_beside_the_file_and_refused_with_their_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = r#"{"type": "record", "name": "t", "fields": [{"name": "id", "type": "long"}]}"#;
+    std::fs::write(dir.path().join("t.avsc"), schema).unwrap();
+    std::fs::write(dir.path().join("long.avsc"), "\"long\"").unwrap();
+    std::fs::write(dir.path().join("big.avsc"), " ".repeat((1 << 20) + 1)).unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let read = |table: &str| {
+        std::fs::write(&path, format!("definitions = 'a.sql'\n[avro.pay]\n{table}")).unwrap();
+        let flags = Flags { settings: Some(path.clone()), ..Flags::default() };
+        Settings::load(&flags, |_| None).map_err(|error| error.to_string())
+    };
+    for table in [
+        "schema = 't.avsc'",
+        "schema = ['t.avsc', 't.avsc']",
+        "ids = { '7' = 't.avsc', 8 = 't.avsc' }",
+        "schema = 't.avsc'\nids = { '4294967295' = 't.avsc' }",
+    ] {
+        let avro = read(table).unwrap().avro;
+        assert_eq!(avro.keys().collect::<Vec<_>>(), ["pay"], "{table}");
+    }
+    for (table, part) in [
+        ("", "it names no schema"),
+        ("schemas = 't.avsc'", "schemas"),
+        ("schema = 'away.avsc'", "[avro.pay]): schema away.avsc: No such file"),
+        ("schema = 'big.avsc'", "more than 1048576 bytes"),
+        ("schema = 'long.avsc'", "schema long.avsc: it is not the schema of a record"),
+        ("ids = { 'x' = 't.avsc' }", "\"x\" is no id of a schema"),
+        ("ids = { '4294967296' = 't.avsc' }", "is no id of a schema"),
+    ] {
+        let said = read(table).unwrap_err();
+        assert!(said.contains(part), "{said}");
+    }
+}

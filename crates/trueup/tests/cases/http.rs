@@ -17,7 +17,7 @@ use trueup::client::{Client, ClientOptions};
 use trueup::clock::Clock;
 use trueup::ingest::NewBeginning;
 use trueup::node::{Node, NodeOptions};
-use trueup::place::{BadRecords, Place, Sources};
+use trueup::place::{AvroStreams, BadRecords, Place, Sources};
 use trueup_core::Micros;
 
 #[derive(Deserialize)]
@@ -59,6 +59,7 @@ async fn over_http(case: &Case, found: &mut Findings) {
         catalog: Arc::clone(&case.catalog),
         place: Place::Memory,
         sources: Sources::new(),
+        avro: AvroStreams::new(),
         bad: BadRecords::default(),
         database: None,
         views: Default::default(),

@@ -46,6 +46,7 @@ impl<'a> Pipeline<'a> {
             let options = WorkerOptions {
                 catalog: Arc::clone(&case.catalog),
                 stream,
+                avro: None,
                 letters: Arc::clone(&log),
                 store: Arc::clone(&store),
                 clock: pusher.clock.clone(),

@@ -13,7 +13,7 @@ use trueup::client::{Client, ClientOptions};
 use trueup::clock::Clock;
 use trueup::ingest::NewBeginning;
 use trueup::node::{Node, NodeOptions};
-use trueup::place::{BadRecords, Place, Sources};
+use trueup::place::{AvroStreams, BadRecords, Place, Sources};
 use trueup_sql::{SourceFile, compile};
 
 /// The directory that the child is to serve.
@@ -101,6 +101,7 @@ fn a_server_that_other_tests_kill() {
             catalog: Arc::new(catalog()),
             place: Place::Embedded(folder),
             sources: Sources::new(),
+            avro: AvroStreams::new(),
             bad: BadRecords::default(),
             database: None,
             views: Default::default(),

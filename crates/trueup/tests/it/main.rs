@@ -1,6 +1,7 @@
 //! What a person runs, on real parts: a server on a free loopback port, the command itself.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod avro;
 mod backfill;
 mod bad;
 mod bad_input;

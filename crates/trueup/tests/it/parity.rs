@@ -30,7 +30,7 @@ use trueup::http::Live;
 use trueup::ingest::{NewBeginning, PushError, Pushed};
 use trueup::json;
 use trueup::node::{Node, NodeOptions};
-use trueup::place::{BadRecords, Place, Sources};
+use trueup::place::{AvroStreams, BadRecords, Place, Sources};
 use trueup::serve::{Request, Status};
 use trueup_core::Micros;
 use trueup_sql::{SourceFile, compile};
@@ -167,6 +167,7 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
         catalog: Arc::clone(catalog),
         place: Place::Embedded(folder.path().to_path_buf()),
         sources: Sources::new(),
+        avro: AvroStreams::new(),
         bad: BadRecords::default(),
         database: None,
         views: Default::default(),

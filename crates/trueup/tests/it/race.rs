@@ -39,6 +39,7 @@ impl Scene {
         WorkerOptions {
             catalog: Arc::clone(&self.catalog),
             stream: 0,
+            avro: None,
             letters: Arc::clone(self.pusher.log.as_ref().unwrap()),
             store: Arc::clone(&self.store),
             clock: self.pusher.clock.clone(),

@@ -12,7 +12,7 @@ use trueup::client::{Client, ClientOptions, Reply};
 use trueup::clock::Clock;
 use trueup::ingest::NewBeginning;
 use trueup::node::{Node, NodeError, NodeOptions};
-use trueup::place::{BadRecords, Place, Sources};
+use trueup::place::{AvroStreams, BadRecords, Place, Sources};
 use trueup_core::Micros;
 use trueup_sql::{SourceFile, compile};
 
@@ -58,6 +58,7 @@ pub(crate) fn options(sql: &str) -> NodeOptions {
         catalog: catalog(sql),
         place: Place::Memory,
         sources: Sources::new(),
+        avro: AvroStreams::new(),
         bad: BadRecords::default(),
         database: None,
         views: Default::default(),
