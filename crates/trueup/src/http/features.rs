@@ -44,8 +44,24 @@ struct FeaturesBody<'a> {
     #[serde(borrow)]
     at: Option<&'a RawValue>,
     columns: Option<Vec<String>>,
-    explain: Option<bool>,
+    explain: Option<Explain>,
     deadline_ms: Option<u64>,
+}
+
+/// How much an answer says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "explain is true, false or \"positions\"")]
+enum Explain {
+    /// Positions in the log and what each frame held, or nothing.
+    Whole(bool),
+    /// Positions alone: they cost next to nothing.
+    Part(Part),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    Positions,
 }
 
 pub(super) async fn features(
@@ -102,10 +118,11 @@ async fn answer(
     let outputs = outputs(view, body.columns.as_deref()).map_err(|problem| coming(app, problem))?;
     let part = &live.catalog().streams()[view.stream];
     let mut asked = asked(part, view, &body, app.clock.now()).map_err(|it| coming(app, it))?;
-    let explain = body.explain.unwrap_or(false);
+    let explain = body.explain.is_some_and(|explain| explain != Explain::Whole(false));
     if explain {
         asked.detail = Detail::Positions;
     }
+    asked.receipts = body.explain == Some(Explain::Whole(true));
     let parse = began.elapsed();
     let deadline = arrived + Duration::from_millis(deadline_ms);
     let answered = live.serving.answer(view, outputs, &asked, deadline).await;

@@ -276,7 +276,7 @@ fn schemas() -> Value {
                 "items": { "type": "object", "minProperties": 1 } },
             "at": { "type": "string", "format": "date-time" },
             "columns": { "type": "array", "items": { "type": "string" } },
-            "explain": { "type": "boolean" },
+            "explain": { "enum": [true, false, "positions"] },
             "deadline_ms": { "type": "integer", "minimum": 1, "maximum": 10_000 } } },
         "Features": { "type": "object", "required": ["view", "digest", "rows", "timing_us"],
             "properties": {

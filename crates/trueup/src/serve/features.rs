@@ -9,7 +9,7 @@ use std::sync::Arc;
 use trueup_core::{Event, Instant, Key, Micros, Receipt, Stored, Unknown, Value, read, receipts};
 use trueup_sql::decode::print::{Reason, Timestamp};
 use trueup_sql::{GroupDef, Lookup, View, id_at, value_at};
-use trueup_store::{Detail, Meta, Read};
+use trueup_store::{Meta, Read};
 
 /// One aggregate's answer for one row.
 #[derive(Clone, Debug)]
@@ -254,7 +254,7 @@ impl Lens<'_> {
         instant: Instant<'_>,
         aggregates: &[usize],
     ) -> Vec<Receipt> {
-        if self.request.detail != Detail::Positions {
+        if !self.request.receipts {
             return Vec::new();
         }
         let (plan, limits) = (self.catalog.plan(self.lookup.group), &self.catalog.limits);

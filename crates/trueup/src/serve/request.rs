@@ -30,6 +30,8 @@ pub struct Request {
     pub clocked: Vec<bool>,
     /// Whether the answer is to say at which positions of the log it stands.
     pub detail: Detail,
+    /// Whether it is to say what each frame held.
+    pub receipts: bool,
 }
 
 /// Why a request cannot be answered: one row of it, with the column and the remedy.
@@ -62,7 +64,8 @@ impl Request {
             false => decoded.batch,
             true => with_times(&decoded.batch, time, &at).map_err(BadRequest::Decode)?,
         };
-        Ok(Request { mode: Mode::Rows, rows, at, clocked, detail: Detail::Summary })
+        let (mode, detail) = (Mode::Rows, Detail::Summary);
+        Ok(Request { mode, rows, at, clocked, detail, receipts: false })
     }
 
     /// Keys, each one JSON object of key columns and values; `given` names the columns of each.
@@ -82,8 +85,8 @@ impl Request {
         short_keys(part, &decoded.batch)?;
         let count = decoded.batch.num_rows();
         let (at, clocked) = (vec![at.0; count], vec![false; count]);
-        let mode = Mode::Lookup(given);
-        Ok(Request { mode, rows: decoded.batch, at, clocked, detail: Detail::Summary })
+        let (mode, detail) = (Mode::Lookup(given), Detail::Summary);
+        Ok(Request { mode, rows: decoded.batch, at, clocked, detail, receipts: false })
     }
 
     /// Whether row `row` gives a value for this column of the stream.

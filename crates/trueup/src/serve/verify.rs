@@ -12,7 +12,7 @@
 //! `serve::fallback`, and keeps that way exercised while nothing misses.
 
 use super::answer::Serving;
-use super::fallback::{Fetched, Tables};
+use super::fallback::Tables;
 use super::features::{FoundRow, KeyAsk, Lens};
 use super::request::{Mode, Request};
 use super::status::Source;
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Clock};
 use tokio::sync::Semaphore;
-use trueup_core::{Id, Instant, Keep, Key, Limits, Micros, Receipt, Stored, Value, receipts};
+use trueup_core::{Id, Instant, Keep, Key, Limits, Micros, Stored, Value, read, receipts};
 use trueup_sql::View;
 use trueup_store::{At, Detail};
 
@@ -31,6 +31,9 @@ const MAX_PENDING: usize = 64;
 
 /// Mismatches that are remembered, so that each is told once.
 const MAX_TOLD: usize = 1_000;
+
+/// What folds at once: what one side has of a key is bounded already.
+const LIMITS: Limits = Limits { max_bytes: usize::MAX };
 
 /// One in so many is the unit of the sample.
 pub const MILLION: u32 = 1_000_000;
@@ -176,6 +179,7 @@ impl Serving {
                         at: vec![request.at[row]],
                         clocked: vec![false],
                         detail: Detail::Summary,
+                        receipts: false,
                     },
                 };
                 let (serving, tables) = (self.clone(), tables.clone());
@@ -237,22 +241,29 @@ impl Serving {
         for (want, places) in lens.wants(0, &wanted) {
             let asked = tables.ask(&self.catalog, group.stream, &want, deadline);
             let fetched = tables.wait(asked, deadline).await.ok()?;
-            let mut sides = Sides { lens: &lens, hit, places: &places, differ: &mut differ };
-            match group.core.keep {
-                Keep::Exact => sides.events(stored, complete_from, &fetched)?,
-                _ => sides.values(stored, complete_from, &fetched)?,
-            }
+            let tail = lens.fetched(0, &hit.key, None, &fetched);
+            let theirs = Stored { base: None, tail: &tail };
+            let whole = Micros(fetched.whole_from_us);
+            let sides = Sides { lens: &lens, hit, places: &places };
+            let ours = sides.known(stored, complete_from)?;
+            let pairs: Vec<_> = ours.into_iter().zip(sides.known(theirs, whole)?).collect();
+            differ.extend(match group.core.keep {
+                Keep::Exact => sides.events(&pairs, stored, theirs)?,
+                _ => sides.values(&pairs),
+            });
         }
         Some(differ)
     }
 }
+
+/// What both sides say of an aggregate; nothing where one does not vouch for it.
+type Pair = (Option<Value>, Option<Value>);
 
 /// Store and database, for some aggregates of a look-up.
 struct Sides<'a> {
     lens: &'a Lens<'a>,
     hit: &'a Hit,
     places: &'a [usize],
-    differ: &'a mut BTreeSet<Difference>,
 }
 
 impl Sides<'_> {
@@ -260,86 +271,50 @@ impl Sides<'_> {
         Instant { at: Micros(self.hit.request.at[0]), own: None, complete_from }
     }
 
-    /// Events by their ids, where both sides are whole. `None` if the state is damaged.
-    fn events(
-        &mut self,
-        stored: Stored<'_>,
-        complete_from: Micros,
-        fetched: &Fetched,
-    ) -> Option<()> {
-        let (lens, key) = (self.lens, &self.hit.key);
-        let ours = lens.values(key, stored, self.instant(complete_from), self.places)?;
-        let theirs = lens.fetched(0, key, None, fetched);
-        let whole = Micros(fetched.whole_from_us);
-        let of_theirs = Stored { base: None, tail: &theirs };
-        let held = lens.values(key, of_theirs, self.instant(whole), self.places)?;
-        let of_ours = self.listed(stored)?;
-        let of_theirs = self.listed(of_theirs)?;
-        let pairs = ours.iter().zip(&held).zip(of_ours.iter().zip(&of_theirs));
-        for ((ours, theirs), (mine, other)) in pairs {
-            if ours.is_none() || theirs.is_none() {
-                continue;
-            }
-            let mine: BTreeSet<_> = mine.events.iter().map(told).collect();
-            let other: BTreeSet<_> = other.events.iter().map(told).collect();
-            let only = |it: &(i64, String)| Difference::OnlyStore(it.0, it.1.clone());
-            self.differ.extend(mine.difference(&other).map(only));
-            let only = |it: &(i64, String)| Difference::OnlyDatabase(it.0, it.1.clone());
-            self.differ.extend(other.difference(&mine).map(only));
-        }
-        Some(())
-    }
-
-    fn listed(&self, stored: Stored<'_>) -> Option<Vec<Receipt>> {
+    /// The values of one side. `None` if its state is damaged.
+    fn known(&self, stored: Stored<'_>, complete_from: Micros) -> Option<Vec<Option<Value>>> {
         let plan = self.lens.catalog.plan(self.lens.lookup.group);
-        let wanted = self.lens.aggregates_at(self.places);
-        let instant = self.instant(Micros(i64::MIN));
-        let limits = Limits { max_bytes: usize::MAX };
-        let key = self.hit.key.bytes();
-        receipts(plan, key, stored, instant, &wanted, &limits, usize::MAX).ok()
+        let (wanted, key) = (self.lens.aggregates_at(self.places), self.hit.key.bytes());
+        let answers = read(plan, key, stored, self.instant(complete_from), &wanted, &LIMITS);
+        Some(answers.ok()?.into_iter().map(|answer| answer.value.ok()).collect())
     }
 
-    /// Values, where both sides have one.
-    fn values(
-        &mut self,
-        stored: Stored<'_>,
-        complete_from: Micros,
-        fetched: &Fetched,
-    ) -> Option<()> {
-        let (lens, key) = (self.lens, &self.hit.key);
-        let ours = lens.values(key, stored, self.instant(complete_from), self.places)?;
-        let tail = lens.fetched(0, key, None, fetched);
-        let of_theirs = Stored { base: None, tail: &tail };
-        let whole = self.instant(Micros(fetched.whole_from_us));
-        let theirs = lens.values(key, of_theirs, whole, self.places)?;
-        for (&place, pair) in self.places.iter().zip(ours.iter().zip(&theirs)) {
-            if let (Some(ours), Some(theirs)) = pair
-                && ours != theirs
-            {
-                self.differ.insert(Difference::Value(place));
+    /// Events by their ids, in frames that both sides vouch for.
+    fn events(
+        &self,
+        pairs: &[Pair],
+        ours: Stored<'_>,
+        theirs: Stored<'_>,
+    ) -> Option<BTreeSet<Difference>> {
+        let mut differ = BTreeSet::new();
+        let held = self.listed(ours)?.into_iter().zip(self.listed(theirs)?);
+        for (pair, (ours, theirs)) in pairs.iter().zip(held) {
+            if let (Some(_), Some(_)) = pair {
+                let only = |it: &(i64, String)| Difference::OnlyStore(it.0, it.1.clone());
+                differ.extend(ours.difference(&theirs).map(only));
+                let only = |it: &(i64, String)| Difference::OnlyDatabase(it.0, it.1.clone());
+                differ.extend(theirs.difference(&ours).map(only));
             }
         }
-        Some(())
+        Some(differ)
     }
-}
 
-fn told((at, id): &(Micros, Id)) -> (i64, String) {
-    (at.0, crate::json::id(id).to_string())
-}
+    /// Times and ids of the events that each frame holds.
+    fn listed(&self, stored: Stored<'_>) -> Option<Vec<BTreeSet<(i64, String)>>> {
+        let plan = self.lens.catalog.plan(self.lens.lookup.group);
+        let (wanted, key) = (self.lens.aggregates_at(self.places), self.hit.key.bytes());
+        let instant = self.instant(Micros(i64::MIN));
+        let held = receipts(plan, key, stored, instant, &wanted, &LIMITS, usize::MAX).ok()?;
+        let told = |(at, id): &(Micros, Id)| (at.0, crate::json::id(id).to_string());
+        Some(held.iter().map(|receipt| receipt.events.iter().map(told).collect()).collect())
+    }
 
-impl Lens<'_> {
-    /// The values of aggregates over a state, none where it does not vouch for one.
-    fn values(
-        &self,
-        key: &Key,
-        stored: Stored<'_>,
-        instant: Instant<'_>,
-        places: &[usize],
-    ) -> Option<Vec<Option<Value>>> {
-        let plan = self.catalog.plan(self.lookup.group);
-        let wanted = self.aggregates_at(places);
-        let limits = Limits { max_bytes: usize::MAX };
-        let answers = trueup_core::read(plan, key.bytes(), stored, instant, &wanted, &limits);
-        Some(answers.ok()?.into_iter().map(|answer| answer.value.ok()).collect())
+    /// Values, where both sides vouch for one.
+    fn values(&self, pairs: &[Pair]) -> BTreeSet<Difference> {
+        let differ = |(&place, (ours, theirs)): (&usize, &Pair)| match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours != theirs => Some(Difference::Value(place)),
+            _ => None,
+        };
+        self.places.iter().zip(pairs).filter_map(differ).collect()
     }
 }

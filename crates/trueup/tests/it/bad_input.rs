@@ -51,6 +51,7 @@ fn of_features() -> Vec<Case> {
         ("POST", F, JSON, s("{\"rows\": [], \"keys\": []}"), 400, "body", "both"),
         ("POST", F, JSON, s("{\"rows\": [], \"rows\": []}"), 400, "body", "duplicate"),
         ("POST", F, JSON, s("{\"row\": []}"), 400, "body", "row"),
+        ("POST", F, JSON, s("{\"rows\": [], \"explain\": \"all\"}"), 400, "body", "true, false or"),
         ("POST", F, JSON, s("{\"rows\": [], \"at\": 1}"), 400, "at", "keys"),
         ("POST", F, JSON, s("{\"rows\": [], \"deadline_ms\": 0}"), 400, "deadline_ms", "10000"),
         ("POST", F, JSON, s("{\"rows\": [1]}"), 422, "rows[0]", "object"),

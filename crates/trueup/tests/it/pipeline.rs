@@ -294,7 +294,8 @@ impl Pipeline {
             let log = tokio::task::block_in_place(|| readable(settings));
             story += &format!("\n== the log by itself\n{log}");
         }
-        let body = json!({ "keys": [{ "card": 1 }], "columns": ["n_month"], "explain": true });
+        let body =
+            json!({ "keys": [{ "card": 1 }], "columns": ["n_month"], "explain": "positions" });
         let reply = pay::post(&self.client, "/v1/features/risk", body).await;
         story + &format!("\n== reply\n{:?}", reply.map(|(_, reply)| reply.to_string()))
     }

@@ -167,6 +167,10 @@ async fn an_explained_answer_lists_the_events_that_each_value_counted() {
     assert_eq!(frame("logins_last_hour")["events"], json!([]));
     assert_eq!(row["explain"][0]["source"], "store");
     assert_eq!(row["explain"][0]["as_of"], row["as_of"]["card"]);
+    let ask = json!({ "rows": [payment(4, 0, "4.00")], "explain": "positions" });
+    let lighter = server.ask("risk", ask).await;
+    assert_eq!(lighter["explain"][0]["positions"], row["explain"][0]["positions"]);
+    assert_eq!(lighter["explain"][0]["frames"], json!([]));
     server.stop().await;
 }
 

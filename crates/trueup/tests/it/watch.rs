@@ -109,7 +109,7 @@ async fn watch(
         let (key, keys, columns) = QUESTIONS[question];
         let number = dice.below(keys as u64) as i64;
         let body = json!({ "keys": [{ key: number }], "at": at, "columns": columns,
-                           "explain": true, "deadline_ms": 200 });
+                           "explain": "positions", "deadline_ms": 200 });
         let oldest = Timestamp(now_us() - MAX_STALENESS.as_micros() as i64).to_string();
         let reply = pay::post(&client, "/v1/features/risk", body).await;
         let sent = sent.load(Ordering::SeqCst);

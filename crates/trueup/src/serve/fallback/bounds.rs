@@ -16,7 +16,7 @@ pub struct Bounds {
     pub max_rows: usize,
     /// Failures in a row at which it is left alone for a while.
     pub max_failures: u32,
-    /// For how long at first; each try in vain doubles it, up to [`MAX_PAUSE`].
+    /// For how long at first; each try in vain doubles it, up to a minute.
     pub pause: Duration,
 }
 
