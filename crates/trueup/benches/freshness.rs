@@ -11,6 +11,8 @@
 #[path = "../tests/it/broker.rs"]
 #[allow(dead_code, reason = "tests need more of it")]
 mod broker;
+#[path = "shared/command.rs"]
+mod command;
 #[path = "freshness/log.rs"]
 mod log;
 #[path = "../tests/it/nats_server.rs"]

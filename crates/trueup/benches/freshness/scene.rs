@@ -1,15 +1,13 @@
 //! The command as a process of its own, its Redis, and questions to it.
 
+use crate::command::Running;
 use crate::log::{Kind, Log};
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use tempfile::TempDir;
-use trueup::client::{Client, ClientOptions};
+use trueup::client::Client;
 use trueup_sql::decode::timestamp;
 use trueup_store::testing::servers::RedisServer;
 
@@ -19,10 +17,9 @@ const DEFINITION: &str = include_str!("../four_windows.sql");
 /// What is running.
 pub(crate) struct Scene {
     redis: RedisServer,
-    process: Child,
     client: Client,
     /// Goes with it.
-    _folder: TempDir,
+    _running: Running,
 }
 
 /// What the server says of a card.
@@ -35,31 +32,14 @@ impl Scene {
     /// A log, and the command on it.
     pub(crate) fn start(kind: Kind) -> (Scene, Log) {
         let (redis, log) = (RedisServer::plain(), Log::start(kind));
-        let folder = tempfile::tempdir().unwrap();
         let settings = format!(
             "definitions = 'risk.sql'\nstore = '{}'\nlisten = '127.0.0.1:0'\n{}",
             redis.url(),
             log.settings()
         );
-        std::fs::write(folder.path().join("trueup.toml"), settings).unwrap();
-        std::fs::write(folder.path().join("risk.sql"), DEFINITION).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_trueup"))
-            .arg("run")
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let found = said.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
-        let base_url = found.expect("the command listens");
-        // Whoever reads no more would make it wait for room.
-        std::thread::spawn(move || said.for_each(|line| eprintln!("  | {line}")));
-        let timeout = Duration::from_secs(10);
-        let client = ClientOptions { base_url, timeout, ..ClientOptions::default() };
-        let client = Client::new(&client).unwrap();
-        (Scene { redis, process, client, _folder: folder }, log)
+        let running = Running::start(&settings, DEFINITION, None);
+        let client = running.client(4);
+        (Scene { redis, client, _running: running }, log)
     }
 
     /// Asks for a card.
@@ -92,14 +72,6 @@ impl Scene {
             by_command.insert(name.to_owned(), (number("calls="), number("usec=")));
         }
         Work(by_command)
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -11,6 +11,8 @@
 //! request was planned (open loop), with up to a millisecond of the load's own in them.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
+#[path = "../shared/command.rs"]
+mod command;
 mod half_open;
 mod open_loop;
 mod scene;

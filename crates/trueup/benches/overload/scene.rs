@@ -1,13 +1,11 @@
 //! The command as a process of its own on a core of its own, with a state, and requests for it.
 
+use crate::command::Running;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
-use tempfile::TempDir;
-use trueup::client::{Client, ClientOptions, Reply};
+use std::time::SystemTime;
+use trueup::client::{Client, Reply};
 use trueup_sql::decode::print::Timestamp;
 
 /// Four windows over two groups.
@@ -34,39 +32,22 @@ const PUSH: u64 = 10_000;
 const DAY_US: i64 = 86_400_000_000;
 
 pub(crate) struct Scene {
-    process: Child,
+    running: Running,
     pub(crate) address: SocketAddr,
     bodies: Vec<Bytes>,
     start_us: i64,
-    /// Goes with it.
-    _folder: TempDir,
 }
 
 impl Scene {
     pub(crate) async fn start(core: &str) -> Scene {
-        let folder = tempfile::tempdir().unwrap();
         let settings = "definitions = 'risk.sql'\nstore = 'embedded:state'\n\
                         listen = '127.0.0.1:0'\nmax_staleness = '10s'\n";
-        std::fs::write(folder.path().join("trueup.toml"), settings).unwrap();
-        std::fs::write(folder.path().join("risk.sql"), DEFINITION).unwrap();
-        let mut process = Command::new("taskset")
-            .args(["-c", core, env!("CARGO_BIN_EXE_trueup"), "run"])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let found =
-            said.find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()));
-        let address = found.expect("the command listens").parse().unwrap();
-        // Whoever reads no more would make it wait for room.
-        std::thread::spawn(move || said.for_each(|line| eprintln!("  | {line}")));
+        let running = Running::start(settings, DEFINITION, Some(core));
+        let address = running.base_url.strip_prefix("http://").unwrap().parse().unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let start_us = i64::try_from(now.as_micros()).unwrap() - DAY_US;
         let bodies = (0..REQUESTS).map(|number| body(number, start_us + DAY_US)).collect();
-        let scene = Scene { process, address, bodies, start_us, _folder: folder };
+        let scene = Scene { running, address, bodies, start_us };
         scene.fill().await;
         scene
     }
@@ -90,21 +71,11 @@ impl Scene {
     }
 
     pub(crate) fn client(&self, connections: usize) -> Client {
-        let base_url = format!("http://{}", self.address);
-        let timeout = Duration::from_secs(60);
-        Client::new(&ClientOptions { base_url, connections, timeout, token: None }).unwrap()
+        self.running.client(connections)
     }
 
     pub(crate) fn body(&self, number: u64) -> Bytes {
         self.bodies[(number % REQUESTS) as usize].clone()
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

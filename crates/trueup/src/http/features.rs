@@ -3,12 +3,13 @@
 use super::body;
 use super::problem::Problem;
 use super::reply::{Reply, write_reply};
+use super::stages::Stages;
 use super::{App, Live, Name, unknown};
 use crate::catalog::StreamPart;
 use crate::serve::{BadRequest, Refused, Request as Asked, Status};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -130,19 +131,11 @@ async fn answer(
     if let Some(refused) = &answered.refused {
         return Err(refused_by_policy(view, refused));
     }
-    let reply = Reply { catalog, view, asked: &asked, answered: &answered, explain, queue, parse };
-    let (text, encode) = write_reply(&reply);
-    let stages = [
-        ("queue", queue),
-        ("parse", parse),
-        ("store", answered.store),
-        ("fallback", answered.fallback),
-        ("compute", answered.compute),
-        ("encode", encode),
-    ];
+    let stages = Stages::taken_in(queue, parse).and(&answered);
+    let reply = Reply { catalog, view, asked: &asked, answered: &answered, explain, stages };
+    let (text, stages) = write_reply(&reply);
     app.metrics.answered(&view.name, &stages, &answered);
-    let headers = [(header::CONTENT_TYPE, "application/json".to_string()), timing(&stages)];
-    Ok((headers, text).into_response())
+    Ok((stages.headers(), text).into_response())
 }
 
 /// The problem of a value that the view's policy lets nobody have.
@@ -170,17 +163,6 @@ fn coming(app: &App, problem: Problem) -> Problem {
         Some(coming) => problem.also(&coming),
         None => problem,
     }
-}
-
-/// The `Server-Timing` header (W3C Server Timing): durations in milliseconds.
-pub(super) fn timing(stages: &[(&str, Duration)]) -> (header::HeaderName, String) {
-    let stage = |(name, took): &(&str, Duration)| format!("{name};dur={:.3}", millis(*took));
-    let stages: Vec<String> = stages.iter().map(stage).collect();
-    (header::HeaderName::from_static("server-timing"), stages.join(", "))
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 /// The places of the wanted columns; all where none are named.

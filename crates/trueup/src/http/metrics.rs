@@ -2,6 +2,7 @@
 //! how far ingest is.
 
 use super::App;
+use super::stages::Stages;
 use super::traffic::Traffic;
 use crate::ingest::Progress;
 use crate::serve::{Answered, Status};
@@ -12,7 +13,6 @@ use prometheus::{
 };
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 /// Upper bounds of the stages' histograms, seconds: a microsecond to a second, two a decade and
 /// more around the milliseconds that a payment notices.
@@ -151,8 +151,8 @@ impl Metrics {
         self.requests.with_label_values(&[view, code.as_str()]).inc();
     }
 
-    pub(super) fn answered(&self, view: &str, stages: &[(&str, Duration)], answered: &Answered) {
-        for (stage, took) in stages {
+    pub(super) fn answered(&self, view: &str, stages: &Stages, answered: &Answered) {
+        for (stage, took) in stages.list() {
             self.stages.with_label_values(&[view, stage]).observe(took.as_secs_f64());
         }
         let mut seen = [0u64; Status::ALL.len()];

@@ -17,6 +17,7 @@ mod problem;
 mod replay;
 mod reply;
 pub(crate) mod server;
+mod stages;
 mod traffic;
 mod views;
 

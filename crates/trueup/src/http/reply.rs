@@ -6,11 +6,12 @@
 //!  "timing_us": {"queue", "parse", …}}
 //! ```
 
+use super::stages::Stages;
 use crate::catalog::Catalog;
 use crate::json;
 use crate::serve::{Answered, Request, RowAnswer, Status};
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use trueup_sql::View;
 use trueup_sql::decode::print::Timestamp;
 
@@ -21,15 +22,15 @@ pub(super) struct Reply<'a> {
     pub(super) asked: &'a Request,
     pub(super) answered: &'a Answered,
     pub(super) explain: bool,
-    pub(super) queue: Duration,
-    pub(super) parse: Duration,
+    /// All but the writing.
+    pub(super) stages: Stages,
 }
 
 /// Bytes that a row's answer takes, to size the body.
 const GUESSED_ROW_BYTES: usize = 1_024;
 
-/// The body, and how long it took to write.
-pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Duration) {
+/// The body, and the stages with its writing.
+pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Stages) {
     let began = Instant::now();
     let mut out = Vec::with_capacity(256 + reply.answered.rows.len() * GUESSED_ROW_BYTES);
     out.extend_from_slice(b"{\"view\":");
@@ -42,20 +43,13 @@ pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Duration) {
         }
         write_row(&mut out, reply, row, answer);
     }
-    let encode = began.elapsed();
-    let Answered { store, fallback, compute, .. } = reply.answered;
-    let _ = write!(
-        out,
-        "],\"timing_us\":{{\"queue\":{},\"parse\":{},\"store\":{},\"fallback\":{},\
-         \"compute\":{},\"encode\":{}}}}}",
-        reply.queue.as_micros(),
-        reply.parse.as_micros(),
-        store.as_micros(),
-        fallback.as_micros(),
-        compute.as_micros(),
-        encode.as_micros()
-    );
-    (out, encode)
+    let stages = Stages { encode: began.elapsed(), ..reply.stages };
+    out.extend_from_slice(b"],\"timing_us\":");
+    object(&mut out, stages.list().iter(), |out, (name, took)| {
+        let _ = write!(out, "\"{name}\":{}", took.as_micros());
+    });
+    out.push(b'}');
+    (out, stages)
 }
 
 fn write_row(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize, answer: &RowAnswer) {

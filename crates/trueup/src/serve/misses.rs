@@ -24,7 +24,7 @@ use trueup_sql::decode::print::Reason;
 use trueup_sql::{id_at, value_at};
 
 /// What folds at once: all that the database was asked for, whose rows are bounded already.
-const LIMITS: Limits = Limits { max_bytes: usize::MAX };
+pub(super) const LIMITS: Limits = Limits { max_bytes: usize::MAX };
 
 /// The log of events that no log gave a position: partials take none without.
 const NO_LOG: u32 = 0;

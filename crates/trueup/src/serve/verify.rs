@@ -14,6 +14,7 @@
 use super::answer::Serving;
 use super::fallback::Tables;
 use super::features::{FoundRow, KeyAsk, Lens};
+use super::misses::LIMITS;
 use super::request::{Mode, Request};
 use super::status::Source;
 use std::collections::BTreeSet;
@@ -21,9 +22,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Clock};
 use tokio::sync::Semaphore;
-use trueup_core::{Id, Instant, Keep, Key, Limits, Micros, Stored, Value, read, receipts};
+use trueup_core::{Id, Instant, Keep, Key, Micros, Stored, Value, read, receipts};
 use trueup_sql::View;
 use trueup_store::{At, Detail};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Comparisons at one time, those among them that wait to look once more: some tens of kilobytes
 /// each. A hit that is sampled beyond is skipped, and counted.
@@ -31,9 +33,6 @@ const MAX_PENDING: usize = 64;
 
 /// Mismatches that are remembered, so that each is told once.
 const MAX_TOLD: usize = 1_000;
-
-/// What folds at once: what one side has of a key is bounded already.
-const LIMITS: Limits = Limits { max_bytes: usize::MAX };
 
 /// One in so many is the unit of the sample.
 pub const MILLION: u32 = 1_000_000;
@@ -102,18 +101,11 @@ impl Verify {
         told.iter().cloned().collect()
     }
 
-    /// Whether the next hit is in the sample. The hits that are do not follow a rhythm that
-    /// callers may have too: turns are scattered (splitmix64; Steele et al., "Fast splittable
-    /// pseudorandom number generators", 2014).
+    /// Whether the next hit is in the sample. Turns are scattered by a hash, so that those in it
+    /// follow no rhythm that callers may have too.
     fn is_chosen(&self) -> bool {
-        if self.per_million == 0 {
-            return false;
-        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut x = turn.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % u64::from(MILLION) < u64::from(self.per_million)
+        xxh3_64(&turn.to_le_bytes()) % u64::from(MILLION) < u64::from(self.per_million)
     }
 
     fn tell(&self, mismatch: Mismatch) {
@@ -157,6 +149,9 @@ impl Serving {
     ) {
         let Some(tables) = &self.tables else { return };
         let verify = &tables.fallback().verify;
+        if verify.per_million == 0 {
+            return;
+        }
         for (lookup, (asks, rows)) in asks.iter().zip(found).enumerate() {
             for (row, (ask, found)) in asks.iter().zip(rows).enumerate() {
                 let KeyAsk::Key(key) = ask else { continue };
@@ -208,7 +203,7 @@ impl Serving {
         let catalog = &self.catalog;
         let Some(view) = catalog.view(&hit.view) else { return };
         let group = &catalog.group(view.lookups[hit.lookup].group).name;
-        let key = xxhash_rust::xxh3::xxh3_64(hit.key.bytes());
+        let key = xxh3_64(hit.key.bytes());
         for what in first.intersection(&second) {
             verify.tell(Mismatch { group: group.clone(), key, what: what.clone() });
         }

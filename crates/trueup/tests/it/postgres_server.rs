@@ -22,6 +22,10 @@ pub(crate) struct PostgresServer {
 
 impl PostgresServer {
     pub(crate) async fn start() -> PostgresServer {
+        PostgresServer::start_with(&["log_statement=all"]).await
+    }
+
+    pub(crate) async fn start_with(settings: &[&str]) -> PostgresServer {
         let folder = tempfile::tempdir().unwrap();
         let servant = servant();
         if let Some((user, group)) = servant {
@@ -40,8 +44,10 @@ impl PostgresServer {
             &format!("port={port}"),
             "unix_socket_directories=",
             "fsync=off",
-            "log_statement=all",
         ] {
+            run.args(["-c", setting]);
+        }
+        for setting in settings {
             run.args(["-c", setting]);
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();

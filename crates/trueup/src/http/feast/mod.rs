@@ -13,10 +13,11 @@ mod reply;
 
 use self::reply::{EPOCH_US, write_reply};
 use super::features::{
-    DEFAULT_DEADLINE_MS, MAX_FEATURES_BYTES, MAX_ROWS, refused, refused_by_policy, timing,
+    DEFAULT_DEADLINE_MS, MAX_FEATURES_BYTES, MAX_ROWS, refused, refused_by_policy,
 };
 use super::problem::Problem;
-use super::{App, body};
+use super::stages::Stages;
+use super::{App, body, reply as shared_reply};
 use crate::catalog::{Catalog, StreamPart};
 use crate::json;
 use crate::serve::{Answered, Request as Asked};
@@ -133,27 +134,13 @@ async fn answer(app: &App, bytes: &Bytes, arrived: Instant) -> Result<Response, 
     }
     let (text, encode) = write_reply(&body, &answers, count);
     // Of a request to several views, each has the whole time of reading and writing it.
-    let stages = |store, fallback, compute| {
-        [
-            ("queue", queue),
-            ("parse", parse),
-            ("store", store),
-            ("fallback", fallback),
-            ("compute", compute),
-            ("encode", encode),
-        ]
-    };
-    let mut total = [Duration::ZERO; 3];
+    let shared = Stages { encode, ..Stages::taken_in(queue, parse) };
+    let mut total = shared;
     for Answer { part, answered } in &answers {
-        let own = [answered.store, answered.fallback, answered.compute];
-        let [store, fallback, compute] = own;
-        app.metrics.answered(&part.view.name, &stages(store, fallback, compute), answered);
-        total.iter_mut().zip(own).for_each(|(total, own)| *total += own);
+        app.metrics.answered(&part.view.name, &shared.and(answered), answered);
+        total = total.and(answered);
     }
-    let [store, fallback, compute] = total;
-    let stages = stages(store, fallback, compute);
-    let headers = [(header::CONTENT_TYPE, "application/json".to_string()), timing(&stages)];
-    Ok((headers, text).into_response())
+    Ok((total.headers(), text).into_response())
 }
 
 /// How many rows the entities make.
@@ -318,16 +305,12 @@ fn taken<'b>(
 
 /// One row of the entities as a JSON object.
 fn object(taken: &[Taken<'_>], row: usize) -> Vec<u8> {
-    let mut out = vec![b'{'];
-    for (number, (name, _, values)) in taken.iter().enumerate() {
-        if number > 0 {
-            out.push(b',');
-        }
-        json::text(&mut out, name);
+    let mut out = Vec::new();
+    shared_reply::object(&mut out, taken.iter(), |out, (name, _, values)| {
+        json::text(out, name);
         out.push(b':');
         out.extend_from_slice(values[row].get().as_bytes());
-    }
-    out.push(b'}');
+    });
     out
 }
 

@@ -1,0 +1,50 @@
+//! So many callers, each of whom asks again when the answer is there.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What the callers met.
+#[derive(Debug, Default)]
+pub(crate) struct Met {
+    pub(crate) per_second: f64,
+    /// Sorted.
+    times: Vec<Duration>,
+}
+
+impl Met {
+    pub(crate) fn ms(&self, share: f64) -> f64 {
+        let last = self.times.len().saturating_sub(1);
+        self.times.get((last as f64 * share) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    }
+}
+
+/// Has `callers` ask in turn until `phase` is over; requests that have begun are waited for. `call`
+/// gets the caller and a number that nobody else has.
+pub(crate) async fn run<F: Future<Output = ()> + Send>(
+    callers: usize,
+    phase: Duration,
+    call: impl Fn(usize, u64) -> F + Clone + Send + 'static,
+) -> Met {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let began = Instant::now();
+    let one = |caller| {
+        let call = call.clone();
+        tokio::spawn(async move {
+            let mut times = Vec::new();
+            while began.elapsed() < phase {
+                let sent = Instant::now();
+                call(caller, NUMBER.fetch_add(1, Ordering::Relaxed)).await;
+                times.push(sent.elapsed());
+            }
+            times
+        })
+    };
+    let asked: Vec<_> = (0..callers).map(one).collect();
+    let mut times = Vec::new();
+    for caller in asked {
+        times.extend(caller.await.expect("every request is answered"));
+    }
+    let per_second = times.len() as f64 / began.elapsed().as_secs_f64();
+    times.sort_unstable();
+    Met { per_second, times }
+}

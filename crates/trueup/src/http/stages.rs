@@ -1,0 +1,55 @@
+//! Where the time of a request goes, in the order in which it does.
+
+use crate::serve::Answered;
+use axum::http::{HeaderName, header};
+use std::time::Duration;
+
+/// How long each stage took.
+#[derive(Clone, Copy)]
+pub(super) struct Stages {
+    pub(super) queue: Duration,
+    pub(super) parse: Duration,
+    pub(super) store: Duration,
+    pub(super) fallback: Duration,
+    pub(super) compute: Duration,
+    pub(super) encode: Duration,
+}
+
+impl Stages {
+    /// What is known before anything is answered.
+    pub(super) fn taken_in(queue: Duration, parse: Duration) -> Stages {
+        let none = Duration::ZERO;
+        Stages { queue, parse, store: none, fallback: none, compute: none, encode: none }
+    }
+
+    /// The same with what this answer took besides.
+    pub(super) fn and(mut self, answered: &Answered) -> Stages {
+        self.store += answered.store;
+        self.fallback += answered.fallback;
+        self.compute += answered.compute;
+        self
+    }
+
+    /// Each with its name.
+    pub(super) fn list(&self) -> [(&'static str, Duration); 6] {
+        [
+            ("queue", self.queue),
+            ("parse", self.parse),
+            ("store", self.store),
+            ("fallback", self.fallback),
+            ("compute", self.compute),
+            ("encode", self.encode),
+        ]
+    }
+
+    /// The headers of an answer: JSON, and `Server-Timing` (W3C Server Timing), whose durations
+    /// are milliseconds.
+    pub(super) fn headers(&self) -> [(HeaderName, String); 2] {
+        let millis = |took: Duration| took.as_secs_f64() * 1_000.0;
+        let stages = self.list().map(|(name, took)| format!("{name};dur={:.3}", millis(took)));
+        [
+            (header::CONTENT_TYPE, "application/json".to_string()),
+            (HeaderName::from_static("server-timing"), stages.join(", ")),
+        ]
+    }
+}
