@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio_postgres::{Client, Statement};
 
 const QUERY: &str = "SELECT count(*), sum(amount)::text, avg(amount)::text, max(amount)::text
-    FROM payments WHERE card = $1 AND at >= $2 - interval '1 hour' AND at <= $2";
+    FROM payments WHERE card = $1 AND at >= $2::timestamptz - interval '1 hour' AND at <= $2";
 
 pub(crate) struct Postgres {
     server: PostgresServer,
