@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! {"view", "digest", "rows": [{"features": {…}, "status", "statuses"?, "reasons"?, "defaulted"?,
-//!   "sources", "as_of", "event_time"? (the server's clock), "explain"?}],
-//!  "timing_us": {"queue", "parse", …}}
+//!   "sources", "as_of", "event_time"? (the server's clock), "recorded"?, "refused"?, "explain"?}],
+//!  "timing_us": {"queue", "parse", …, "log"?}}
 //! ```
 
+use super::record::Records;
 use crate::catalog::Catalog;
 use crate::json;
 use crate::serve::{Answered, Request, RowAnswer, Status};
@@ -20,6 +21,8 @@ pub(super) struct Reply<'a> {
     pub(super) view: &'a View,
     pub(super) asked: &'a Request,
     pub(super) answered: &'a Answered,
+    /// What became of the rows, where they were to be recorded.
+    pub(super) records: Option<&'a Records>,
     pub(super) explain: bool,
     pub(super) queue: Duration,
     pub(super) parse: Duration,
@@ -47,7 +50,7 @@ pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Duration) {
     let _ = write!(
         out,
         "],\"timing_us\":{{\"queue\":{},\"parse\":{},\"store\":{},\"fallback\":{},\
-         \"compute\":{},\"encode\":{}}}}}",
+         \"compute\":{},\"encode\":{}",
         reply.queue.as_micros(),
         reply.parse.as_micros(),
         store.as_micros(),
@@ -55,6 +58,10 @@ pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Duration) {
         compute.as_micros(),
         encode.as_micros()
     );
+    if let Some(records) = reply.records {
+        let _ = write!(out, ",\"log\":{}", records.log.as_micros());
+    }
+    out.extend_from_slice(b"}}");
     (out, encode)
 }
 
@@ -103,6 +110,13 @@ fn write_row(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize, answer: &RowAnswe
     });
     if reply.asked.clocked[row] {
         let _ = write!(out, ",\"event_time\":\"{}\"", Timestamp(reply.asked.at[row]));
+    }
+    if let Some(record) = reply.records.map(|records| &records.rows[row]) {
+        let _ = write!(out, ",\"recorded\":\"{}\"", record.recorded.name());
+        if let Some(why) = &record.refused {
+            out.extend_from_slice(b",\"refused\":");
+            json::text(out, why);
+        }
     }
     if reply.explain {
         super::explain::write(out, reply, row);
