@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::StoreError;
 use crate::store::{
-    Answer, At, Batch, Detail, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space, Stand, Stats,
-    Store, Swap, Value, check_batch, check_len, check_note, check_swaps, random_u64, tail_after,
+    Answer, Append, At, Batch, Detail, Early, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Recorded,
+    Space, Stand, Stats, Store, Swap, Value, check_appends, check_len, check_note, check_swaps,
+    random_u64, tail_after,
 };
 use crate::survey::{Server, Survey};
 
@@ -42,8 +43,7 @@ impl MemoryStore {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, keys: &[At<'_>]) -> Vec<Read> {
-        let held = self.held();
+    fn reads(&self, held: &BTreeMap<Space, Held>, keys: &[At<'_>]) -> Vec<Read> {
         let mut metas: BTreeMap<Space, Arc<Meta>> = BTreeMap::new();
         keys.iter()
             .map(|at| {
@@ -57,8 +57,25 @@ impl MemoryStore {
             .collect()
     }
 
+    fn record_all(&self, keys: &[At<'_>], early: &Early<'_>) -> Result<Recorded, StoreError> {
+        check_appends(early.appends)?;
+        let mut held = self.held();
+        let reads = self.reads(&held, keys);
+        let append = |append: &Append<'_>| {
+            let space = held.get_mut(&append.at.space).filter(|space| space.meta.is_begun());
+            let Some(space) = space else { return false };
+            let len = space.values.get(append.at.key).map_or(0, Value::size);
+            let fits = len + append.record.len() <= early.room;
+            if fits {
+                space.values.entry(append.at.key.to_vec()).or_default().push(append.record);
+            }
+            fits
+        };
+        Ok(Recorded { reads, appended: early.appends.iter().map(append).collect() })
+    }
+
     fn write(&self, batch: &Batch<'_>) -> Result<Vec<Grown>, StoreError> {
-        check_batch(batch)?;
+        check_appends(batch.appends)?;
         batch.under.check(&[self.stand])?;
         let mut held = self.held();
         check_tails(&held, batch)?;
@@ -118,7 +135,16 @@ impl Default for MemoryStore {
 
 impl Store for MemoryStore {
     fn read<'a>(&'a self, keys: &'a [At<'a>], _: Detail) -> Answer<'a, Vec<Read>> {
-        Box::pin(async move { Ok(self.read(keys)) })
+        Box::pin(async move { Ok(self.reads(&self.held(), keys)) })
+    }
+
+    fn record<'a>(
+        &'a self,
+        keys: &'a [At<'a>],
+        early: &'a Early<'a>,
+        _: Detail,
+    ) -> Answer<'a, Recorded> {
+        Box::pin(async move { self.record_all(keys, early) })
     }
 
     fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {

@@ -19,6 +19,9 @@
 //! - A note is a small value beside the spaces, which belongs to none. It is set only where it is
 //!   still what its writer saw, so of several writers each knows whose word stands. A store that
 //!   loses acknowledged writes may lose a note's last ones too: whoever needs it says it again.
+//! - An early copy is appended in the step that reads its key, so that of two who do this to one
+//!   key at once one reads what the other appended. It claims nothing: no checkpoint speaks of it,
+//!   and a store that loses it owes it to nobody.
 //! - Writers name the [`Stands`] under which their earlier appends were acknowledged. A store that
 //!   may have lost some of them since (power loss, disk full, a failover, a flush) has another
 //!   stand and refuses; the writer looks and rewinds.
@@ -180,6 +183,11 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Whether a writer has said anything of the space.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.complete_since_us.is_some() || !self.checkpoints.is_empty()
+    }
+
     /// The highest applied offset of a partition; `None` when none was applied.
     pub fn offset(&self, source: u32, partition: u32) -> Option<u64> {
         let at = self.find(source, partition).ok()?;
@@ -245,6 +253,11 @@ impl Value {
     /// What the last swap put in; empty before the first.
     pub fn base(&self) -> &[u8] {
         &self.bytes[..self.base_len]
+    }
+
+    /// Bytes of both parts.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Puts a record behind what is there.
@@ -356,6 +369,31 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Records that one who reads appends for those who read after him; see [`Store::record`].
+#[derive(Clone, Copy, Debug)]
+pub struct Early<'a> {
+    /// In the order in which the records of one key are to stand.
+    pub appends: &'a [Append<'a>],
+    /// As [`Batch::expiry`], which is counted from here too.
+    pub expiry: &'a [(Space, Duration)],
+    /// Bytes that a value may have with its early copies: what would make it longer is left out.
+    pub room: usize,
+}
+
+impl Early<'_> {
+    /// None.
+    pub(crate) const NONE: Early<'static> = Early { appends: &[], expiry: &[], room: 0 };
+}
+
+/// One's answer to [`Store::record`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Recorded {
+    /// For each key as it was before the early copies, in the order asked.
+    pub reads: Vec<Read>,
+    /// For each early copy, whether it is there now.
+    pub appended: Vec<bool>,
+}
+
 /// How long a value is after an append: what decides whether to compact it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grown {
@@ -400,6 +438,29 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`Store::read`] with the positions.
     fn get<'a>(&'a self, keys: &'a [At<'a>]) -> Answer<'a, Vec<Read>> {
         self.read(keys, Detail::Positions)
+    }
+
+    /// [`Store::read`], and then appends early copies, in one step (on a store of several buckets:
+    /// one step a bucket): nobody's copy comes between the read of a key and the append to it.
+    /// Visible at once, and as durable as a buffered write.
+    ///
+    /// A copy is left out where no writer has said anything of its space, since nobody would ever
+    /// look after it there, and where its value has no more room.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] and [`StoreError::Marked`]; then nothing was written. After others
+    /// it may have been; sent again, copies stand there twice.
+    fn record<'a>(
+        &'a self,
+        keys: &'a [At<'a>],
+        early: &'a Early<'a>,
+        detail: Detail,
+    ) -> Answer<'a, Recorded>;
+
+    /// Whether writes are done by the thread that polls them, with its commit to a file: then they
+    /// are not for threads that others wait for.
+    fn writes_block(&self) -> bool {
+        false
     }
 
     /// Where a writer begins, at its start and after [`StoreError::Rewound`].
@@ -483,8 +544,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 }
 
 /// Refuses what is above the bounds, before anything is written.
-pub(crate) fn check_batch(batch: &Batch<'_>) -> Result<(), StoreError> {
-    for append in batch.appends {
+pub(crate) fn check_appends(appends: &[Append<'_>]) -> Result<(), StoreError> {
+    for append in appends {
         check_len("key", append.at.key.len(), MAX_KEY_BYTES)?;
         check_len("record", append.record.len(), MAX_RECORD_BYTES)?;
         if append.record.first() == Some(&BASE_MARK) {

@@ -54,6 +54,8 @@ pub struct NodeOptions {
     pub database: Option<DatabaseSettings>,
     /// What views return in place of values of some status.
     pub views: Policies,
+    /// Whether rows that are recorded go into the log too; else their callers publish them.
+    pub record_to_log: bool,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token that callers must have, if any.

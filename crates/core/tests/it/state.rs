@@ -138,6 +138,25 @@ fn in_order(events: &[Event]) -> Vec<(Event, Option<Position>)> {
 proptest! {
     #![proptest_config(config())]
 
+    /// The harm: an event that was recorded before its stream brought it counts twice, or leaves
+    /// another state than one that was not.
+    #[test]
+    fn early_copies_anywhere_and_however_often_leave_the_streams_bytes(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let group = any_group(&mut dice, Keep::Exact);
+        let kit = Kit::bounded(&mut dice, group);
+        let n = 1 + dice.below(40) as usize;
+        let stream = in_order(&events_for(&mut dice, n, 300));
+        let mut both = stream.clone();
+        for (event, _) in &stream {
+            for _ in 0..dice.below(3) {
+                let place = dice.below(both.len() as u64 + 1) as usize;
+                both.insert(place, (event.clone(), None));
+            }
+        }
+        prop_assert_eq!(kit.fold_in_pieces(&mut dice, &both), kit.fold(None, &stream));
+    }
+
     #[test]
     fn exact_state_is_a_function_of_the_set_of_events(seed in any::<u64>()) {
         let mut dice = Dice::new(seed);

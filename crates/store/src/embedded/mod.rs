@@ -23,6 +23,7 @@
 
 mod meta;
 mod overlay;
+mod record;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +35,9 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 use crate::StoreError;
 use crate::engine::{Engine, InDirectory, Options, Place, Trouble};
 use crate::store::{
-    Answer, Append, At, Batch, Detail, Durability, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Space,
-    Stand, Stats, Store, Swap, Value, check_batch, check_len, check_note, check_swaps, tail_after,
+    Answer, Append, At, Batch, Detail, Durability, Early, Grown, Look, MAX_VALUE_BYTES, Meta, Read,
+    Recorded, Space, Stand, Stats, Store, Swap, Value, check_appends, check_len, check_note,
+    check_swaps, tail_after,
 };
 use crate::survey::{Server, Survey};
 use meta::Filed;
@@ -213,28 +215,38 @@ impl EmbeddedStore {
     fn reads(&self, keys: &[At<'_>]) -> Result<Vec<Read>, StoreError> {
         self.view(|txn, stand, overlay| {
             let (tails, bases) = (txn.open_table(TAILS)?, txn.open_table(BASES)?);
-            let filings = txn.open_table(METAS)?;
-            let mut metas: Vec<(Space, Option<u32>, Arc<Meta>)> = Vec::new();
-            let mut reads = Vec::with_capacity(keys.len());
-            for at in keys {
-                let known = match metas.iter().position(|(space, ..)| *space == at.space) {
-                    Some(known) => known,
-                    None => {
-                        let filed = filed(&filings, at.space)?;
-                        let number = filed.as_ref().map(|filed| filed.number);
-                        metas.push((at.space, number, Arc::new(Filed::meta(filed))));
-                        metas.len() - 1
-                    }
-                };
-                let (_, number, meta) = &metas[known];
-                let value = match number {
-                    Some(number) => self.value(overlay, &tails, &bases, &row(*number, at.key))?,
-                    None => None,
-                };
-                reads.push(Read { value, stand, meta: Arc::clone(meta) });
-            }
-            Ok(reads)
+            self.reads_in(&txn.open_table(METAS)?, &tails, &bases, (stand, overlay), keys)
         })
+    }
+
+    fn reads_in<T: ReadableTable<&'static [u8], &'static [u8]>>(
+        &self,
+        filings: &T,
+        tails: &T,
+        bases: &T,
+        (stand, overlay): (Stand, &Overlay),
+        keys: &[At<'_>],
+    ) -> Result<Vec<Read>, Trouble> {
+        let mut metas: Vec<(Space, Option<u32>, Arc<Meta>)> = Vec::new();
+        let mut reads = Vec::with_capacity(keys.len());
+        for at in keys {
+            let known = match metas.iter().position(|(space, ..)| *space == at.space) {
+                Some(known) => known,
+                None => {
+                    let filed = filed(filings, at.space)?;
+                    let number = filed.as_ref().map(|filed| filed.number);
+                    metas.push((at.space, number, Arc::new(Filed::meta(filed))));
+                    metas.len() - 1
+                }
+            };
+            let (_, number, meta) = &metas[known];
+            let value = match number {
+                Some(number) => self.value(overlay, tails, bases, &row(*number, at.key))?,
+                None => None,
+            };
+            reads.push(Read { value, stand, meta: Arc::clone(meta) });
+        }
+        Ok(reads)
     }
 
     fn value(
@@ -276,12 +288,12 @@ impl EmbeddedStore {
     }
 
     fn write(&self, batch: &Batch<'_>) -> Result<Vec<Grown>, StoreError> {
-        check_batch(batch)?;
+        check_appends(batch.appends)?;
         self.change(batch.durability, |txn, stand, overlay, pending| {
             batch.under.check(&[stand])?;
             let numbers = write_metas(txn, batch)?;
             let tails = txn.open_table(TAILS)?;
-            let order = in_order(batch, &numbers);
+            let order = in_order(batch.appends, &numbers);
             let bytes = |append: &Append<'_>| 4 + append.at.key.len() + append.record.len();
             let bytes = batch.appends.iter().map(bytes).sum();
             pending.entry = Entry::with_room(order.len(), bytes);
@@ -447,6 +459,19 @@ impl EmbeddedStore {
 impl Store for EmbeddedStore {
     fn read<'a>(&'a self, keys: &'a [At<'a>], _: Detail) -> Answer<'a, Vec<Read>> {
         Box::pin(async move { self.reads(keys) })
+    }
+
+    fn record<'a>(
+        &'a self,
+        keys: &'a [At<'a>],
+        early: &'a Early<'a>,
+        _: Detail,
+    ) -> Answer<'a, Recorded> {
+        Box::pin(async move { self.record_all(keys, early) })
+    }
+
+    fn writes_block(&self) -> bool {
+        true
     }
 
     fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {

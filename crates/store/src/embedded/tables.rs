@@ -9,7 +9,7 @@ use super::meta::{self, Filed};
 use super::overlay::Overlay;
 use crate::StoreError;
 use crate::engine::Trouble;
-use crate::store::{Batch, Space};
+use crate::store::{Append, Batch, Space};
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(super) const METAS: Bytes = TableDefinition::new("metas");
@@ -22,16 +22,16 @@ pub(super) const NOTES: TableDefinition<'static, &'static str, &'static [u8]> =
 
 pub(super) type Rows<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
-/// The appends of a batch by row, those of one row in the order of their appending: number of the
-/// space, key, place in the batch.
+/// Appends by row, those of one row in the order of their appending: number of the
+/// space, key, place among them.
 pub(super) fn in_order<'b>(
-    batch: &Batch<'b>,
+    appends: &[Append<'b>],
     numbers: &BTreeMap<Space, u32>,
 ) -> Vec<(u32, &'b [u8], usize)> {
     // Spaces are few, and a search among digests would cost more than the rest.
     let numbers: Vec<(Space, u32)> = numbers.iter().map(|(space, nr)| (*space, *nr)).collect();
     let number = |space: Space| numbers.iter().find(|(other, _)| *other == space);
-    let appends = batch.appends.iter().enumerate();
+    let appends = appends.iter().enumerate();
     let places =
         appends.filter_map(|(nth, append)| Some((number(append.at.space)?.1, append.at.key, nth)));
     let mut order: Vec<_> = places.collect();

@@ -19,7 +19,7 @@ use super::name::digest;
 use super::value::HEADER_BYTES;
 use super::words::BUCKETS;
 use crate::StoreError;
-use crate::store::{Batch, Grown, Space, check_batch};
+use crate::store::{Batch, Grown, Space, check_appends};
 
 /// A time to live is set again when this part of it may have passed: 7/8 are surely left.
 const REFRESH_PART: u32 = 8;
@@ -74,7 +74,7 @@ impl Shelves {
 
 impl Inner {
     pub(super) async fn append(&self, batch: &Batch<'_>) -> Result<Vec<Grown>, StoreError> {
-        check_batch(batch)?;
+        check_appends(batch.appends)?;
         let gathered = Gathered::of(batch.appends);
         let speaks = !batch.checkpoints.is_empty() || !batch.markers.is_empty();
         let mut touched = [speaks; BUCKETS];
@@ -153,7 +153,7 @@ impl Inner {
                         commands.push(entry, None);
                     }
                     let prefix = self.names.values(bucket, epoch, space);
-                    none.insert(Shelf { bucket, prefix, expiry: expiry_of(batch, space) })
+                    none.insert(Shelf { bucket, prefix, expiry: expiry_of(batch.expiry, space) })
                 }
             };
             for records in gathered.commands(value) {
@@ -211,7 +211,7 @@ fn append(shelf: &Shelf, key: &[u8], records: &[&[u8]]) -> Order {
 fn refresh(bucket: usize, prefix: &[u8], key: &[u8], expiry: Duration) -> Order {
     let mut command = cmd("PEXPIRE");
     joined(&mut command, &[prefix, key]);
-    command.arg(u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX >> 1).max(1));
+    command.arg(millis(expiry));
     Order::new(bucket, command)
 }
 
@@ -224,8 +224,13 @@ fn joined(command: &mut Cmd, parts: &[&[u8]]) {
     }
 }
 
-fn expiry_of(batch: &Batch<'_>, space: Space) -> Option<Duration> {
-    batch.expiry.iter().rev().find(|(of, _)| *of == space).map(|(_, expiry)| *expiry)
+pub(super) fn expiry_of(expiry: &[(Space, Duration)], space: Space) -> Option<Duration> {
+    expiry.iter().rev().find(|(of, _)| *of == space).map(|(_, expiry)| *expiry)
+}
+
+/// A time to live as the server takes it: 0 would end it at once.
+pub(super) fn millis(expiry: Duration) -> u64 {
+    u64::try_from(expiry.as_millis()).unwrap_or(u64::MAX >> 1).max(1)
 }
 
 fn length(reply: &Reply) -> Result<usize, StoreError> {

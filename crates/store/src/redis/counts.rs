@@ -27,7 +27,9 @@ macro_rules! counts {
 counts! {
     /// Records appended and acknowledged.
     appends,
-    /// Times to live set.
+    /// Early copies appended.
+    early,
+    /// Times to live set by writers.
     refreshes,
     /// Checkpoint calls done, one a bucket.
     checkpoints,

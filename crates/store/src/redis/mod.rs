@@ -25,6 +25,8 @@
 //! into every bucket, if that still stands where the appends were acknowledged (`checkpoint.rs`).
 //! A reader gets value, summary and stand in one `MGET` (`read.rs`). Later a compaction folds it
 //! and a script swaps the new base in, if the bytes are still those that were folded (`swap.rs`).
+//! An early copy has a life of its own: a reader's script puts it behind the value that it reads
+//! (`record.rs`), and no checkpoint ever speaks of it.
 //!
 //! **The rules that make it hold**, each in force here but *fold*, which is the compactor's:
 //!
@@ -61,6 +63,7 @@ mod note;
 mod options;
 mod policies;
 mod read;
+mod record;
 mod router;
 mod script;
 mod survey;
@@ -93,7 +96,9 @@ use self::router::Router;
 use self::url::Target;
 use self::words::BUCKETS;
 use crate::StoreError;
-use crate::store::{Answer, At, Batch, Detail, Grown, Look, Read, Space, Stats, Store, Swap};
+use crate::store::{
+    Answer, At, Batch, Detail, Early, Grown, Look, Read, Recorded, Space, Stats, Store, Swap,
+};
 use crate::survey::{Policies, Survey};
 
 /// A store in Redis. Its verbs may be awaited on any thread; timers and sockets run on the runtime
@@ -233,6 +238,15 @@ fn check_prefix(prefix: &str) -> Result<(), StoreError> {
 impl Store for RedisStore {
     fn read<'a>(&'a self, keys: &'a [At<'a>], detail: Detail) -> Answer<'a, Vec<Read>> {
         self.run(self.inner.read(keys, detail))
+    }
+
+    fn record<'a>(
+        &'a self,
+        keys: &'a [At<'a>],
+        early: &'a Early<'a>,
+        detail: Detail,
+    ) -> Answer<'a, Recorded> {
+        self.run(self.inner.record_early(keys, early, detail))
     }
 
     fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {

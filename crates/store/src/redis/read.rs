@@ -3,6 +3,9 @@
 //! Names hold the epoch, so a read guesses it from the last one seen and reads again when the reply
 //! has another. A bucket without a stand was never written, or was flushed: nothing is known of it,
 //! and the reply says so with an epoch of 0 and no marker.
+//!
+//! Where early copies are to be put behind values, a script does that in the same moment
+//! (`record.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,18 +22,20 @@ use super::script::Script;
 use super::value;
 use super::words::{self, BUCKETS, Record};
 use crate::StoreError;
-use crate::store::{At, Detail, Meta, Read, Space, Stand};
+use crate::store::{Append, At, Detail, Early, Meta, Read, Recorded, Space, Stand, check_appends};
 
 /// Names may be those of an older epoch once: the reply tells the present one.
 const GUESSES: usize = 3;
 
-/// The keys of one bucket that are read.
-struct Question {
-    bucket: usize,
-    epoch: u64,
-    spaces: Vec<Space>,
+/// The keys of one bucket that are read, and its early copies.
+pub(super) struct Question {
+    pub(super) bucket: usize,
+    pub(super) epoch: u64,
+    pub(super) spaces: Vec<Space>,
     /// Numbers of the keys asked for.
-    keys: Vec<usize>,
+    pub(super) keys: Vec<usize>,
+    /// Numbers of the early copies.
+    pub(super) copies: Vec<usize>,
 }
 
 /// What a bucket answered.
@@ -38,6 +43,8 @@ struct View {
     record: Option<Record>,
     metas: Vec<Meta>,
     values: Vec<Option<crate::store::Value>>,
+    /// For each early copy, whether it is there.
+    appended: Vec<bool>,
 }
 
 impl Inner {
@@ -46,13 +53,24 @@ impl Inner {
         keys: &[At<'_>],
         detail: Detail,
     ) -> Result<Vec<Read>, StoreError> {
+        Ok(self.record_early(keys, &Early::NONE, detail).await?.reads)
+    }
+
+    pub(super) async fn record_early(
+        &self,
+        keys: &[At<'_>],
+        early: &Early<'_>,
+        detail: Detail,
+    ) -> Result<Recorded, StoreError> {
+        check_appends(early.appends)?;
         let mut reads: Vec<Option<Read>> = keys.iter().map(|_| None).collect();
-        let mut questions = questions(keys);
+        let mut appended = vec![false; early.appends.len()];
+        let mut questions = questions(keys, early.appends);
         for _ in 0..GUESSES {
             for question in &mut questions {
                 question.epoch = self.epoch(question.bucket);
             }
-            let views = self.ask(&questions, keys, detail).await?;
+            let views = self.ask(&questions, keys, early, detail).await?;
             let mut again = Vec::new();
             for (question, view) in questions.into_iter().zip(views) {
                 let epoch = view.record.as_ref().map_or(0, |record| record.epoch);
@@ -61,27 +79,36 @@ impl Inner {
                     self.know_epoch(question.bucket, epoch);
                     again.push(question);
                 } else {
+                    for (&nth, done) in question.copies.iter().zip(&view.appended) {
+                        appended[nth] = *done;
+                    }
                     fill(&mut reads, keys, &question, view);
                 }
             }
             questions = again;
             if questions.is_empty() {
-                return Ok(reads.into_iter().flatten().collect());
+                self.counts().early.add(appended.iter().filter(|done| **done).count() as u64);
+                return Ok(Recorded { reads: reads.into_iter().flatten().collect(), appended });
             }
         }
         let detail = format!("bucket {} is begun anew all the time", questions[0].bucket);
         Err(StoreError::Unavailable { detail })
     }
 
-    /// Asks; once more when a connection broke, since a read changes nothing.
+    /// Asks; once more when a connection broke, since a read changes nothing, and a copy that is
+    /// there twice counts once.
     async fn ask(
         &self,
         questions: &[Question],
         keys: &[At<'_>],
+        early: &Early<'_>,
         detail: Detail,
     ) -> Result<Vec<View>, StoreError> {
-        let orders =
-            || questions.iter().map(|question| self.order(question, keys, detail)).collect();
+        let order = |question: &Question| match question.copies.is_empty() {
+            true => self.order(question, keys, detail),
+            false => self.record_order(question, keys, early, detail),
+        };
+        let orders = || questions.iter().map(order).collect();
         let within = self.options().read_timeout;
         let until = Instant::now() + within;
         let plan = Plan { lane: Lane::Reads, within, until, follow: true, gate: None };
@@ -143,7 +170,8 @@ impl Inner {
         let bucket = question.bucket;
         let Wire::Array(parts) = reply else { return Err(garbled(bucket)) };
         let marks = usize::from(detail == Detail::Positions);
-        if parts.len() != 1 + (1 + marks) * question.spaces.len() + question.keys.len() {
+        let asked = question.keys.len() + question.copies.len();
+        if parts.len() != 1 + (1 + marks) * question.spaces.len() + asked {
             return Err(garbled(bucket));
         }
         let mut parts = parts.into_iter();
@@ -159,8 +187,10 @@ impl Inner {
             let marks = if marks == 1 { parts.next() } else { None };
             metas.push(meta(record.as_ref(), &summary, marks));
         }
-        let values = parts.map(|part| bytes(part).map(|bytes| value::parse(&bytes))).collect();
-        Ok(View { record, metas, values })
+        let values = parts.by_ref().take(question.keys.len());
+        let values = values.map(|part| bytes(part).map(|bytes| value::parse(&bytes))).collect();
+        let appended = parts.map(|part| part == Wire::Int(1)).collect();
+        Ok(View { record, metas, values, appended })
     }
 
     /// Remembers how long bases are, for those who compact.
@@ -183,7 +213,8 @@ impl Inner {
     ) -> Result<Vec<Vec<Meta>>, StoreError> {
         let question = |(bucket, record): (usize, &Option<Record>)| {
             let epoch = record.as_ref()?.epoch;
-            Some(Question { bucket, epoch, spaces: spaces.to_vec(), keys: Vec::new() })
+            let spaces = spaces.to_vec();
+            Some(Question { bucket, epoch, spaces, keys: Vec::new(), copies: Vec::new() })
         };
         let questions: Vec<Question> = records.iter().enumerate().filter_map(question).collect();
         let orders: Vec<Order> =
@@ -204,17 +235,24 @@ impl Inner {
     }
 }
 
-/// Keys by bucket, and the spaces in each.
-fn questions(keys: &[At<'_>]) -> Vec<Question> {
+/// Keys and early copies by bucket, and the spaces in each.
+fn questions(keys: &[At<'_>], copies: &[Append<'_>]) -> Vec<Question> {
     let mut buckets: BTreeMap<usize, Question> = BTreeMap::new();
-    for (nth, at) in keys.iter().enumerate() {
+    let mut put = |at: &At<'_>, put: &dyn Fn(&mut Question)| {
         let bucket = bucket_of(*at);
-        let new = || Question { bucket, epoch: 0, spaces: Vec::new(), keys: Vec::new() };
+        let (spaces, keys, copies) = Default::default();
+        let new = || Question { bucket, epoch: 0, spaces, keys, copies };
         let question = buckets.entry(bucket).or_insert_with(new);
-        question.keys.push(nth);
+        put(question);
         if !question.spaces.contains(&at.space) {
             question.spaces.push(at.space);
         }
+    };
+    for (nth, at) in keys.iter().enumerate() {
+        put(at, &|question| question.keys.push(nth));
+    }
+    for (nth, copy) in copies.iter().enumerate() {
+        put(&copy.at, &|question| question.copies.push(nth));
     }
     buckets.into_values().collect()
 }

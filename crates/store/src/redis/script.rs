@@ -17,13 +17,15 @@ pub(super) enum Script {
     Swap,
     /// A bucket with its marks at one moment.
     Read,
+    /// The same, and early copies behind its values.
+    Record,
     /// A note in place of the one that was seen.
     Note,
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Look, Self::Checkpoint, Self::Swap, Self::Read, Self::Note];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Look, Self::Checkpoint, Self::Swap, Self::Read, Self::Record, Self::Note];
 
     pub(super) fn text(self) -> &'static str {
         match self {
@@ -33,6 +35,7 @@ impl Script {
             }
             Self::Swap => include_str!("lua/swap.lua"),
             Self::Read => include_str!("lua/read.lua"),
+            Self::Record => include_str!("lua/record.lua"),
             Self::Note => include_str!("lua/note.lua"),
         }
     }

@@ -4,8 +4,9 @@
 use super::block_on;
 use crate::StoreError;
 use crate::store::{
-    Append, At, BASE_MARK, Batch, Checkpoint, Durability, Grown, MAX_KEY_BYTES, MAX_NOTE_BYTES,
-    MAX_RECORD_BYTES, Marker, Meta, NEVER_US, Read, Space, Stand, Stands, Store, Swap, Value,
+    Append, At, BASE_MARK, Batch, Checkpoint, Detail, Durability, Early, Grown, MAX_KEY_BYTES,
+    MAX_NOTE_BYTES, MAX_RECORD_BYTES, Marker, Meta, NEVER_US, Read, Recorded, Space, Stand, Stands,
+    Store, Swap, Value,
 };
 use crate::survey::BucketState;
 
@@ -52,6 +53,13 @@ rules![
     stats_count_the_keys,
     a_survey_says_what_a_look_says_and_makes_nothing,
     readers_never_see_a_value_older_than_its_checkpoint,
+    an_early_copy_stands_behind_the_value_that_was_read,
+    an_early_copy_speaks_of_no_checkpoint,
+    early_copies_of_keys_that_are_not_read_are_appended_too,
+    an_early_copy_of_a_space_that_nobody_has_begun_is_left_out,
+    an_early_copy_that_its_value_has_no_room_for_is_left_out,
+    an_early_copy_that_is_out_of_bounds_is_refused_and_nothing_is_written,
+    of_those_who_record_at_once_each_reads_all_who_came_before,
 ];
 
 /// Runs every rule on a store of its own.
@@ -543,4 +551,116 @@ fn readers_never_see_a_value_older_than_its_checkpoint(store: &dyn Store) {
             }
         }
     });
+}
+
+/// Bytes that values of these rules have room for.
+const ROOM: usize = 100;
+
+fn record(store: &dyn Store, keys: &[At<'_>], appends: &[Append<'_>], room: usize) -> Recorded {
+    let early = Early { appends, expiry: &[], room };
+    done(block_on(store.record(keys, &early, Detail::Positions)))
+}
+
+/// As a writer does before anybody records.
+fn begin(store: &dyn Store) {
+    say(store, &[(USERS.into(), checkpoint(0, 5, 50)), (CARDS.into(), checkpoint(0, 6, 60))]);
+}
+
+fn an_early_copy_stands_behind_the_value_that_was_read(store: &dyn Store) {
+    begin(store);
+    let copy = |record| [Append { at: users(b"a"), record }];
+    let first = record(store, &[users(b"a"), users(b"b")], &copy(b"one"), ROOM);
+    let values: Vec<Option<Value>> = first.reads.into_iter().map(|read| read.value).collect();
+    assert_eq!((values, first.appended), (vec![None, None], vec![true]));
+    add(store, users(b"a"), b"two");
+    let second = record(store, &[users(b"a")], &copy(b"three"), ROOM);
+    assert_eq!(second.reads[0].value, Some(Value::new(b"", b"onetwo")));
+    let replaced = value(store, users(b"a")).expect("it was appended");
+    assert_eq!(replaced, Value::new(b"", b"onetwothree"));
+    assert!(swap(store, users(b"a"), &replaced, b"base", b""));
+    let third = record(store, &[users(b"a")], &copy(b"four"), ROOM);
+    assert_eq!(third.reads[0].value, Some(Value::new(b"base", b"")));
+    assert_eq!(value(store, users(b"a")), Some(Value::new(b"base", b"four")));
+}
+
+fn an_early_copy_speaks_of_no_checkpoint(store: &dyn Store) {
+    begin(store);
+    let before = [USERS, CARDS].map(|space| meta(store, space));
+    let recorded = record(store, &[users(b"a")], &[Append { at: users(b"a"), record: b"x" }], ROOM);
+    assert_eq!(recorded.reads[0].meta.offset(9, 0), Some(5));
+    assert!(stands(store).as_slice().contains(&recorded.reads[0].stand));
+    assert_eq!([USERS, CARDS].map(|space| meta(store, space)), before);
+}
+
+fn early_copies_of_keys_that_are_not_read_are_appended_too(store: &dyn Store) {
+    begin(store);
+    let places = [users(b"a"), cards(b"a"), users(b"b"), users(b"a")];
+    let records: [&[u8]; 4] = [b"1", b"2", b"3", b"4"];
+    let appends: Vec<_> =
+        places.iter().zip(records).map(|(&at, record)| Append { at, record }).collect();
+    let recorded = record(store, &[cards(b"a"), cards(b"z")], &appends, ROOM);
+    assert!(recorded.reads.iter().all(|read| read.value.is_none()), "read before it was appended");
+    assert_eq!(recorded.appended, [true; 4]);
+    assert_eq!(value(store, users(b"a")), Some(Value::new(b"", b"14")));
+    assert_eq!(value(store, users(b"b")), Some(Value::new(b"", b"3")));
+    assert_eq!(value(store, cards(b"a")), Some(Value::new(b"", b"2")));
+}
+
+/// The harm: a server that still has definitions whose state was dropped makes values that nobody
+/// ever removes.
+fn an_early_copy_of_a_space_that_nobody_has_begun_is_left_out(store: &dyn Store) {
+    let copy = [Append { at: users(b"a"), record: b"x" }];
+    let recorded = record(store, &[users(b"a")], &copy, ROOM);
+    assert_eq!((&recorded.reads[0].value, recorded.appended), (&None, vec![false]));
+    assert_eq!(done(block_on(store.spaces())), []);
+    begin(store);
+    assert_eq!(record(store, &[users(b"a")], &copy, ROOM).appended, [true]);
+    done(block_on(store.drop_space(USERS.into())));
+    assert_eq!(record(store, &[users(b"a")], &copy, ROOM).appended, [false]);
+    assert_eq!(value(store, users(b"a")), None);
+}
+
+fn an_early_copy_that_its_value_has_no_room_for_is_left_out(store: &dyn Store) {
+    begin(store);
+    let copies = [b"12".as_slice(), b"345", b"6"];
+    let appends = copies.map(|record| Append { at: users(b"a"), record });
+    assert_eq!(record(store, &[], &appends, 4).appended, [true, false, true]);
+    assert_eq!(value(store, users(b"a")), Some(Value::new(b"", b"126")));
+    let full = record(store, &[users(b"a")], &appends, 4);
+    assert_eq!(full.appended, [false, false, true]);
+    assert_eq!(full.reads[0].value, Some(Value::new(b"", b"126")), "it is read all the same");
+}
+
+fn an_early_copy_that_is_out_of_bounds_is_refused_and_nothing_is_written(store: &dyn Store) {
+    begin(store);
+    let long = vec![1; MAX_RECORD_BYTES + 1];
+    for bad in [&long[..], &[BASE_MARK, 1]] {
+        let appends = [&b"x"[..], bad].map(|record| Append { at: users(b"a"), record });
+        let early = Early { appends: &appends, expiry: &[], room: usize::MAX };
+        let refused = block_on(store.record(&[users(b"a")], &early, Detail::Summary));
+        let refused = refused.expect_err("it is above the bound, or marked");
+        assert!(matches!(refused, StoreError::TooLarge { .. } | StoreError::Marked), "{refused}");
+    }
+    assert_eq!(value(store, users(b"a")), None);
+}
+
+/// The harm: two payments of one card at one instant are each answered as if there were no other.
+fn of_those_who_record_at_once_each_reads_all_who_came_before(store: &dyn Store) {
+    const CALLERS: usize = 4;
+    const TURNS: usize = 25;
+    begin(store);
+    let turn = |_| {
+        let copy = [Append { at: users(b"a"), record: b"." }];
+        let recorded = record(store, &[users(b"a")], &copy, ROOM);
+        assert_eq!(recorded.appended, [true]);
+        recorded.reads[0].value.as_ref().map_or(0, |value| value.tail().len())
+    };
+    let mut seen: Vec<usize> = std::thread::scope(|scope| {
+        let callers: [_; CALLERS] =
+            [(); CALLERS].map(|()| scope.spawn(|| (0..TURNS).map(turn).collect::<Vec<_>>()));
+        let seen = callers.map(|caller| caller.join().expect("a caller gets its answers"));
+        seen.concat()
+    });
+    seen.sort_unstable();
+    assert_eq!(seen, (0..CALLERS * TURNS).collect::<Vec<_>>());
 }

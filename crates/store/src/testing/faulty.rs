@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::StoreError;
-use crate::store::{Answer, At, Batch, Detail, Grown, Look, Read, Space, Stats, Store, Swap};
+use crate::store::{
+    Answer, At, Batch, Detail, Early, Grown, Look, Read, Recorded, Space, Stats, Store, Swap,
+};
 use crate::survey::Survey;
 
 /// A verb of the store.
@@ -13,6 +15,8 @@ use crate::survey::Survey;
 pub enum Verb {
     /// [`Store::read`].
     Get,
+    /// [`Store::record`].
+    Record,
     /// [`Store::look`].
     Look,
     /// [`Store::append`].
@@ -104,6 +108,19 @@ impl<S: Store> FaultyStore<S> {
 impl<S: Store> Store for FaultyStore<S> {
     fn read<'a>(&'a self, keys: &'a [At<'a>], detail: Detail) -> Answer<'a, Vec<Read>> {
         self.play(Verb::Get, self.inner.read(keys, detail))
+    }
+
+    fn record<'a>(
+        &'a self,
+        keys: &'a [At<'a>],
+        early: &'a Early<'a>,
+        detail: Detail,
+    ) -> Answer<'a, Recorded> {
+        self.play(Verb::Record, self.inner.record(keys, early, detail))
+    }
+
+    fn writes_block(&self) -> bool {
+        self.inner.writes_block()
     }
 
     fn look<'a>(&'a self, spaces: &'a [Space]) -> Answer<'a, Look> {

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use trueup_store::testing::{Disk, block_on};
 use trueup_store::{
-    Append, At, BASE_MARK, Batch, Checkpoint, Durability, EmbeddedStore, MemoryStore, Options,
-    Space, Store, Swap, Value,
+    Append, At, BASE_MARK, Batch, Checkpoint, Detail, Durability, Early, EmbeddedStore,
+    MemoryStore, Options, Space, Store, Swap, Value,
 };
 
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ enum Call {
     Append(Vec<(u8, u8, Vec<u8>)>, bool),
     /// (space, key, base, how many bytes of the tail are kept) ...
     Swap(Vec<(u8, u8, Vec<u8>, usize)>),
+    /// (space, key, record) ..., room
+    Record(Vec<(u8, u8, Vec<u8>)>, usize),
     DropSpace(u8),
     Reopen,
 }
@@ -22,11 +24,13 @@ fn call() -> impl Strategy<Value = Call> {
     let bytes = |most: usize| prop::collection::vec(any::<u8>(), 0..most);
     let marked = |record: &Vec<u8>| record.first() == Some(&BASE_MARK);
     let record = bytes(30).prop_filter("it marks a base", move |record| !marked(record));
-    let append = prop::collection::vec((0..2u8, 0..6u8, record), 0..8);
+    let append = prop::collection::vec((0..2u8, 0..6u8, record.clone()), 0..8);
+    let early = prop::collection::vec((0..2u8, 0..6u8, record), 0..4);
     let swap = prop::collection::vec((0..2u8, 0..6u8, bytes(20), 0..40usize), 1..4);
     prop_oneof![
         8 => (append, any::<bool>()).prop_map(|(appends, synced)| Call::Append(appends, synced)),
         4 => swap.prop_map(Call::Swap),
+        3 => (early, 0..60usize).prop_map(|(copies, room)| Call::Record(copies, room)),
         1 => (0..2u8).prop_map(Call::DropSpace),
         2 => Just(Call::Reopen),
     ]
@@ -105,6 +109,20 @@ fn run(store: &dyn Store, nth: u64, call: &Call) -> String {
                 })
                 .collect();
             format!("{:?}", block_on(store.swap(&swaps)).expect("it swaps"))
+        }
+        Call::Record(copies, room) => {
+            let keys: Vec<[u8; 1]> = copies.iter().map(|(_, key, _)| [*key]).collect();
+            let ats = copies.iter().zip(&keys);
+            let ats: Vec<At<'_>> =
+                ats.map(|((nth, ..), key)| At { space: space(*nth), key }).collect();
+            let appends = ats.iter().zip(copies);
+            let appends: Vec<Append<'_>> =
+                appends.map(|(&at, (_, _, record))| Append { at, record }).collect();
+            let early = Early { appends: &appends, expiry: &[], room: *room };
+            let recorded = block_on(store.record(&ats, &early, Detail::Positions));
+            let recorded = recorded.expect("it records");
+            let values: Vec<_> = recorded.reads.into_iter().map(|read| read.value).collect();
+            format!("{values:?} {:?}", recorded.appended)
         }
         Call::DropSpace(nth) => {
             block_on(store.drop_space(space(*nth))).expect("it drops");

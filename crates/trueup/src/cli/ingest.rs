@@ -39,6 +39,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         bad: settings.bad.clone(),
         database: None,
         views: Default::default(),
+        record_to_log: true,
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: true,

@@ -38,6 +38,7 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
         bad: settings.bad.clone(),
         database: settings.database.clone(),
         views: settings.views.clone(),
+        record_to_log: settings.record_to_log,
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: part == Part::Both,

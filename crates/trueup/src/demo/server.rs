@@ -57,6 +57,7 @@ impl Server {
             bad: BadRecords::default(),
             database: None,
             views: Default::default(),
+            record_to_log: true,
             max_staleness: MAX_STALENESS,
             token: None,
             ingest: true,

@@ -2,6 +2,7 @@
 
 use super::body;
 use super::problem::Problem;
+use super::record::Recording;
 use super::reply::{Reply, write_reply};
 use super::stages::Stages;
 use super::{App, Live, Name, unknown};
@@ -47,6 +48,7 @@ struct FeaturesBody<'a> {
     columns: Option<Vec<String>>,
     explain: Option<Explain>,
     deadline_ms: Option<u64>,
+    record: Option<bool>,
 }
 
 /// How much an answer says of itself.
@@ -102,7 +104,7 @@ fn no_view(app: &App, live: &Live, name: &str) -> Problem {
 
 async fn answer(
     app: &App,
-    live: &Live,
+    live: &Arc<Live>,
     view: &View,
     bytes: &Bytes,
     arrived: Instant,
@@ -117,25 +119,81 @@ async fn answer(
             .remedy(format!("give 1 to {MAX_DEADLINE_MS} milliseconds")));
     }
     let outputs = outputs(view, body.columns.as_deref()).map_err(|problem| coming(app, problem))?;
-    let part = &live.catalog().streams()[view.stream];
-    let mut asked = asked(part, view, &body, app.clock.now()).map_err(|it| coming(app, it))?;
+    let deadline = arrived + Duration::from_millis(deadline_ms);
+    let raw = body.rows.iter().flatten().map(|row| row.get().as_bytes());
+    let raw: Vec<&[u8]> = raw.collect();
+    let recording = recording(live, view, &body, &raw)?;
+    let mut asked = match checked(app, live, view, &body, recording.as_ref()) {
+        Ok(asked) => asked,
+        Err(problem) => return Err(unfit(problem, recording.as_ref(), deadline).await),
+    };
     let explain = body.explain.is_some_and(|explain| explain != Explain::Whole(false));
     if explain {
         asked.detail = Detail::Positions;
     }
     asked.receipts = body.explain == Some(Explain::Whole(true));
     let parse = began.elapsed();
-    let deadline = arrived + Duration::from_millis(deadline_ms);
-    let answered = live.serving.answer(view, outputs, &asked, deadline).await;
-    let catalog = live.catalog();
+    let (answered, records) = match &recording {
+        None => (live.serving.answer(view, outputs, &asked, deadline).await, None),
+        Some(recording) => {
+            let (answered, records) = recording.answer(view, outputs, &asked, deadline).await;
+            app.metrics.recorded(&view.name, &records);
+            (answered, Some(records))
+        }
+    };
+    let (catalog, records) = (live.catalog(), records.as_ref());
     if let Some(refused) = &answered.refused {
-        return Err(refused_by_policy(view, refused));
+        let problem = refused_by_policy(view, refused);
+        return Err(match records {
+            None => problem,
+            Some(records) => problem.also(&records.sentence()),
+        });
     }
-    let stages = Stages::taken_in(queue, parse).and(&answered);
-    let reply = Reply { catalog, view, asked: &asked, answered: &answered, explain, stages };
+    let stages = Stages { log: records.map(|it| it.log), ..Stages::taken_in(queue, parse) };
+    let stages = stages.and(&answered);
+    let (asked, answered) = (&asked, &answered);
+    let reply = Reply { catalog, view, asked, answered, records, explain, stages };
     let (text, stages) = write_reply(&reply);
-    app.metrics.answered(&view.name, &stages, &answered);
+    app.metrics.answered(&view.name, &stages, answered);
     Ok((stages.headers(), text).into_response())
+}
+
+/// The rows as what is to be recorded, if the call says so.
+fn recording<'a>(
+    live: &'a Arc<Live>,
+    view: &View,
+    body: &FeaturesBody<'_>,
+    rows: &'a [&'a [u8]],
+) -> Result<Option<Recording<'a>>, Problem> {
+    match (body.record, &body.keys) {
+        (Some(true), Some(_)) => Err(Problem::bad_request("keys are no event to record")
+            .at("body, record")
+            .remedy("send the transaction as one of rows, or leave record out")),
+        (Some(true), None) => Recording::new(live, view, rows).map(Some),
+        (Some(false) | None, _) => Ok(None),
+    }
+}
+
+fn checked(
+    app: &App,
+    live: &Live,
+    view: &View,
+    body: &FeaturesBody<'_>,
+    recording: Option<&Recording<'_>>,
+) -> Result<Asked, Problem> {
+    let part = &live.catalog().streams()[view.stream];
+    let asked = asked(part, view, body, app.clock.now()).map_err(|it| coming(app, it))?;
+    recording.map_or(Ok(()), |recording| recording.timed(&asked))?;
+    Ok(asked)
+}
+
+/// The problem of a request that does not fit. Of one that is to be recorded, rows that are no
+/// events are filed.
+async fn unfit(problem: Problem, recording: Option<&Recording<'_>>, deadline: Instant) -> Problem {
+    match recording.filter(|_| problem.status() == StatusCode::UNPROCESSABLE_ENTITY) {
+        Some(recording) => recording.bury(problem, deadline).await,
+        None => problem,
+    }
 }
 
 /// The problem of a value that the view's policy lets nobody have.

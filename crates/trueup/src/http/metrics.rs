@@ -2,6 +2,7 @@
 //! how far ingest is.
 
 use super::App;
+use super::record::{Recorded, Records};
 use super::stages::Stages;
 use super::traffic::Traffic;
 use crate::ingest::Progress;
@@ -25,6 +26,7 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     statuses: IntCounterVec,
+    recorded: IntCounterVec,
     stages: HistogramVec,
     ingest: IntCounterVec,
     applied: IntGaugeVec,
@@ -47,6 +49,12 @@ fn stages() -> Result<HistogramVec, prometheus::Error> {
         "Time of each stage of an answer, retrieval apart from all else.",
     );
     HistogramVec::new(options.buckets(BOUNDS_S.to_vec()), &["view", "stage"])
+}
+
+fn recorded() -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Rows that were to be recorded, by view and where they were at the deadline: in the \
+                log, in the state alone, or nowhere.";
+    IntCounterVec::new(Opts::new("trueup_recorded_total", help), &["view", "where"])
 }
 
 impl Metrics {
@@ -72,6 +80,7 @@ impl Metrics {
                 "Values answered, by view and status; watch UNKNOWN and STALE.",
                 &["view", "status"],
             )?,
+            recorded: recorded()?,
             stages: stages()?,
             ingest: counter(
                 "trueup_ingest_total",
@@ -127,9 +136,10 @@ impl Metrics {
 
     fn register(&self) -> Result<(), prometheus::Error> {
         let metrics = self;
-        let all: [Box<dyn prometheus::core::Collector>; 13] = [
+        let all: [Box<dyn prometheus::core::Collector>; 14] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.statuses.clone()),
+            Box::new(metrics.recorded.clone()),
             Box::new(metrics.stages.clone()),
             Box::new(metrics.ingest.clone()),
             Box::new(metrics.applied.clone()),
@@ -161,6 +171,13 @@ impl Metrics {
         }
         for (status, count) in Status::ALL.iter().zip(seen).filter(|(_, count)| *count > 0) {
             self.statuses.with_label_values(&[view, status.name()]).inc_by(count);
+        }
+    }
+
+    pub(super) fn recorded(&self, view: &str, records: &Records) {
+        for what in Recorded::ALL {
+            let rows = records.rows.iter().filter(|row| row.recorded == what).count();
+            self.recorded.with_label_values(&[view, what.name()]).inc_by(rows as u64);
         }
     }
 

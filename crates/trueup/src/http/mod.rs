@@ -14,6 +14,7 @@ mod health;
 mod metrics;
 mod openapi;
 mod problem;
+mod record;
 mod replay;
 mod reply;
 pub(crate) mod server;

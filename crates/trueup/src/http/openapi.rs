@@ -3,6 +3,7 @@
 
 use super::events::{MAX_EVENTS, MAX_EVENTS_BYTES};
 use super::features::{MAX_FEATURES_BYTES, MAX_ROWS};
+use super::record::Recorded;
 use crate::ingest::dead_letters::MAX_PAGE;
 use crate::serve::Status;
 use axum::http::header;
@@ -107,9 +108,12 @@ fn path_parameter(name: &str, description: &str) -> Value {
 fn features() -> Value {
     let mut codes = POST_PROBLEMS.to_vec();
     codes.push(("422", "A row, key or column does not fit the view"));
+    codes.push(("409", "Rows are to be recorded, and the stream's log holds Avro"));
+    let limits = format!("At most {MAX_ROWS} rows or keys and {MAX_FEATURES_BYTES} bytes.");
+    let record = "With record, rows are events of the stream from then on.";
     json!({
         "summary": "Features of rows, or of keys at an instant",
-        "description": format!("At most {MAX_ROWS} rows or keys and {MAX_FEATURES_BYTES} bytes."),
+        "description": format!("{limits} {record}"),
         "parameters": [path_parameter("view", "A view of the definitions")],
         "requestBody": {
             "required": true,
@@ -277,7 +281,8 @@ fn schemas() -> Value {
             "at": { "type": "string", "format": "date-time" },
             "columns": { "type": "array", "items": { "type": "string" } },
             "explain": { "enum": [true, false, "positions"] },
-            "deadline_ms": { "type": "integer", "minimum": 1, "maximum": 10_000 } } },
+            "deadline_ms": { "type": "integer", "minimum": 1, "maximum": 10_000 },
+            "record": { "type": "boolean" } } },
         "Features": { "type": "object", "required": ["view", "digest", "rows", "timing_us"],
             "properties": {
                 "view": { "type": "string" }, "digest": { "type": "string" },
@@ -290,6 +295,8 @@ fn schemas() -> Value {
                 "defaulted": { "type": "array", "items": { "type": "string" } },
                 "sources": strings(),
                 "as_of": strings(), "event_time": { "type": "string" },
+                "recorded": { "enum": Recorded::ALL.map(Recorded::name) },
+                "refused": { "type": "string" },
                 "explain": { "type": "array", "items": { "type": "object" } } } },
         "EventsRequest": { "type": "object", "additionalProperties": false,
             "required": ["events"], "properties": {

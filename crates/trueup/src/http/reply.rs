@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! {"view", "digest", "rows": [{"features": {…}, "status", "statuses"?, "reasons"?, "defaulted"?,
-//!   "sources", "as_of", "event_time"? (the server's clock), "explain"?}],
-//!  "timing_us": {"queue", "parse", …}}
+//!   "sources", "as_of", "event_time"? (the server's clock), "recorded"?, "refused"?, "explain"?}],
+//!  "timing_us": {"queue", "parse", …, "log"?}}
 //! ```
 
+use super::record::Records;
 use super::stages::Stages;
 use crate::catalog::Catalog;
 use crate::json;
@@ -21,6 +22,8 @@ pub(super) struct Reply<'a> {
     pub(super) view: &'a View,
     pub(super) asked: &'a Request,
     pub(super) answered: &'a Answered,
+    /// What became of the rows, where they were to be recorded.
+    pub(super) records: Option<&'a Records>,
     pub(super) explain: bool,
     /// All but the writing.
     pub(super) stages: Stages,
@@ -45,7 +48,7 @@ pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Stages) {
     }
     let stages = Stages { encode: began.elapsed(), ..reply.stages };
     out.extend_from_slice(b"],\"timing_us\":");
-    object(&mut out, stages.list().iter(), |out, (name, took)| {
+    object(&mut out, stages.list(), |out, (name, took)| {
         let _ = write!(out, "\"{name}\":{}", took.as_micros());
     });
     out.push(b'}');
@@ -97,6 +100,13 @@ fn write_row(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize, answer: &RowAnswe
     });
     if reply.asked.clocked[row] {
         let _ = write!(out, ",\"event_time\":\"{}\"", Timestamp(reply.asked.at[row]));
+    }
+    if let Some(record) = reply.records.map(|records| &records.rows[row]) {
+        let _ = write!(out, ",\"recorded\":\"{}\"", record.recorded.name());
+        if let Some(why) = &record.refused {
+            out.extend_from_slice(b",\"refused\":");
+            json::text(out, why);
+        }
     }
     if reply.explain {
         super::explain::write(out, reply, row);

@@ -13,13 +13,16 @@ pub(super) struct Stages {
     pub(super) fallback: Duration,
     pub(super) compute: Duration,
     pub(super) encode: Duration,
+    /// Of rows that were recorded: how long their log was waited for besides.
+    pub(super) log: Option<Duration>,
 }
 
 impl Stages {
     /// What is known before anything is answered.
     pub(super) fn taken_in(queue: Duration, parse: Duration) -> Stages {
         let none = Duration::ZERO;
-        Stages { queue, parse, store: none, fallback: none, compute: none, encode: none }
+        let (store, fallback, compute, encode) = (none, none, none, none);
+        Stages { queue, parse, store, fallback, compute, encode, log: None }
     }
 
     /// The same with what this answer took besides.
@@ -31,22 +34,24 @@ impl Stages {
     }
 
     /// Each with its name.
-    pub(super) fn list(&self) -> [(&'static str, Duration); 6] {
-        [
+    pub(super) fn list(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let always = [
             ("queue", self.queue),
             ("parse", self.parse),
             ("store", self.store),
             ("fallback", self.fallback),
             ("compute", self.compute),
             ("encode", self.encode),
-        ]
+        ];
+        always.into_iter().chain(self.log.map(|log| ("log", log)))
     }
 
     /// The headers of an answer: JSON, and `Server-Timing` (W3C Server Timing), whose durations
     /// are milliseconds.
     pub(super) fn headers(&self) -> [(HeaderName, String); 2] {
         let millis = |took: Duration| took.as_secs_f64() * 1_000.0;
-        let stages = self.list().map(|(name, took)| format!("{name};dur={:.3}", millis(took)));
+        let stage = |(name, took)| format!("{name};dur={:.3}", millis(took));
+        let stages: Vec<String> = self.list().map(stage).collect();
         [
             (header::CONTENT_TYPE, "application/json".to_string()),
             (HeaderName::from_static("server-timing"), stages.join(", ")),

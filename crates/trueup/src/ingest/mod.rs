@@ -16,6 +16,7 @@ mod apply;
 pub mod backfill;
 mod compact;
 pub mod dead_letters;
+mod early;
 mod error;
 mod feed;
 mod file;
@@ -30,6 +31,7 @@ mod standing;
 mod worker;
 
 pub use compact::compact;
+pub use early::EarlyCopies;
 pub use error::IngestError;
 pub use file::{FileError, FileKind, Loaded, load};
 pub use flood::DEFAULT_MAX_BAD_PERCENT;

@@ -76,7 +76,7 @@ pub fn prepare(
         for (row, &position) in positions.iter().enumerate() {
             if evaluated.entering.enters(row) && wanted(group, position) {
                 let (key, event) = evaluated.event(row);
-                if let Err(why) = out.add(group, &key, &event, position) {
+                if let Err(why) = out.add(group, &key, &event, Some(position)) {
                     out.refused.push((row, reason(why)));
                 }
             }
@@ -86,16 +86,20 @@ pub fn prepare(
 }
 
 /// A group's expressions on a batch.
-struct Evaluated<'a> {
+pub(super) struct Evaluated<'a> {
     group: &'a GroupDef,
     keys: Vec<&'a ArrayRef>,
     times: &'a TimestampMicrosecondArray,
     ids: &'a ArrayRef,
-    entering: Entering,
+    pub(super) entering: Entering,
 }
 
 impl<'a> Evaluated<'a> {
-    fn new(group: &'a GroupDef, part: &StreamPart, batch: &'a RecordBatch) -> Evaluated<'a> {
+    pub(super) fn new(
+        group: &'a GroupDef,
+        part: &StreamPart,
+        batch: &'a RecordBatch,
+    ) -> Evaluated<'a> {
         Evaluated {
             group,
             keys: group.keys.iter().map(|&column| batch.column(column)).collect(),
@@ -105,7 +109,7 @@ impl<'a> Evaluated<'a> {
         }
     }
 
-    fn event(&self, row: usize) -> (Key, Event) {
+    pub(super) fn event(&self, row: usize) -> (Key, Event) {
         let values: Vec<_> = self.keys.iter().map(|column| value_at(column, row)).collect();
         let event = Event {
             time: self.times.value(row),
@@ -118,17 +122,17 @@ impl<'a> Evaluated<'a> {
 
 impl Prepared {
     /// Adds a record; refuses one that no store takes.
-    fn add(
+    pub(super) fn add(
         &mut self,
         group: usize,
         key: &Key,
         event: &Event,
-        position: Position,
+        position: Option<Position>,
     ) -> Result<(), String> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.bytes());
         let middle = self.bytes.len();
-        record(key.bytes(), event, Some(position), &mut self.bytes);
+        record(key.bytes(), event, position, &mut self.bytes);
         let end = self.bytes.len();
         if end - middle > MAX_RECORD_BYTES {
             self.bytes.truncate(start);

@@ -139,6 +139,8 @@ pub struct Pusher {
     pub sinks: Vec<Arc<Sink>>,
     /// By stream: the schemas of its log's records, if they are Avro.
     pub avro: Vec<Option<Arc<AvroSchemas>>>,
+    /// Whether rows that are recorded go into the log too; else their callers publish them.
+    pub record_to_log: bool,
     /// Wall-clock time.
     pub clock: Clock,
     /// By stream: its progress and counters.
@@ -175,6 +177,7 @@ impl Pusher {
             wakes: (0..streams).map(|_| Arc::default()).collect(),
             log: Some(log),
             letterbox: None,
+            record_to_log: true,
             catalog,
             clock,
         }
@@ -207,12 +210,41 @@ impl Pusher {
     /// # Errors
     /// [`PushError`].
     pub async fn push(&self, stream: usize, rows: &[&[u8]]) -> Result<Pushed, PushError> {
-        if self.avro[stream].is_some() {
-            let stream = self.catalog.streams()[stream].stream.name.clone();
-            return Err(PushError::Avro { stream });
-        }
+        self.takes_json(stream)?;
         let sorted = self.sort(stream, rows)?;
         self.write(stream, rows, sorted).await
+    }
+
+    /// Files those of a call's rows that are no events as dead letters, and takes none of them.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub async fn bury(&self, stream: usize, rows: &[&[u8]]) -> Result<Pushed, PushError> {
+        self.takes_json(stream)?;
+        let sorted = self.sort(stream, rows)?;
+        self.write(stream, rows, Sorted { kept: Vec::new(), ..sorted }).await
+    }
+
+    /// Whether events can come into a stream's log through this process.
+    ///
+    /// # Errors
+    /// Why not: [`PushError::Avro`] or [`PushError::Elsewhere`].
+    pub fn takes(&self, stream: usize) -> Result<(), PushError> {
+        match &*self.sinks[stream] {
+            Sink::Elsewhere => {
+                let stream = self.catalog.streams()[stream].stream.name.clone();
+                Err(PushError::Elsewhere { stream })
+            }
+            _ => self.takes_json(stream),
+        }
+    }
+
+    fn takes_json(&self, stream: usize) -> Result<(), PushError> {
+        if self.avro[stream].is_none() {
+            return Ok(());
+        }
+        let stream = self.catalog.streams()[stream].stream.name.clone();
+        Err(PushError::Avro { stream })
     }
 
     /// Takes events that have been dead letters, in the form that the log's records have: those

@@ -34,6 +34,8 @@ pub(super) struct Channels {
     fallback: Option<Arc<Fallback>>,
     /// What views return in place of values of some status.
     views: Policies,
+    /// Whether rows that are recorded go into the log too.
+    record_to_log: bool,
     met: BTreeMap<String, Channel>,
 }
 
@@ -47,9 +49,10 @@ impl Channels {
         avro: &AvroStreams,
         fallback: Option<Arc<Fallback>>,
         views: Policies,
+        record_to_log: bool,
     ) -> Channels {
         let (avro, met) = (avro.clone(), BTreeMap::new());
-        Channels { log, letterbox, sources, avro, fallback, views, met }
+        Channels { log, letterbox, sources, avro, fallback, views, record_to_log, met }
     }
 
     /// The channel of a stream, which is opened if it is new.
@@ -126,6 +129,7 @@ impl Channels {
             letterbox: self.letterbox.clone(),
             sinks: channels.iter().map(|channel| Arc::clone(&channel.sink)).collect(),
             avro,
+            record_to_log: self.record_to_log,
             clock: clock.clone(),
             progress: channels.iter().map(|channel| Arc::clone(&channel.progress)).collect(),
             wakes: channels.iter().map(|channel| Arc::clone(&channel.wake)).collect(),

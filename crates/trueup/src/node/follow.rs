@@ -416,7 +416,8 @@ fn channels(
     let letterbox = letterbox(options.bad.also_to.as_ref())?;
     let fallback = runtime.block_on(fallback(options))?;
     let (avro, views) = (&options.avro, options.views.clone());
-    let channels = Channels::new(log, letterbox, sources, avro, fallback, views);
+    let record_to_log = options.record_to_log;
+    let channels = Channels::new(log, letterbox, sources, avro, fallback, views, record_to_log);
     // Definitions that come later are only warned of: they must not end what serves.
     match channels.rules(&options.catalog).1.into_iter().next() {
         Some(why) => Err(NodeError::Settings(why)),

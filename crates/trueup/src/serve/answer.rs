@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trueup_core::{Receipt, Value};
 use trueup_sql::{Output, View, array_of, value_at};
-use trueup_store::{At, Detail, Meta, Read, Store};
+use trueup_store::{Append, At, Detail, Meta, Recorded, Store};
 
 /// Answers requests; shared by all connections.
 #[derive(Clone, Debug)]
@@ -131,6 +131,19 @@ impl Serving {
         request: &Request,
         deadline: Instant,
     ) -> Answered {
+        self.answer_recording(view, outputs, request, &[], deadline).await.0
+    }
+
+    /// The same, and puts early copies of the request's events behind the values of their keys, in
+    /// the step that reads these; for each copy, whether it is known to be there.
+    pub async fn answer_recording(
+        &self,
+        view: &View,
+        outputs: Vec<usize>,
+        request: &Request,
+        copies: &[Append<'_>],
+        deadline: Instant,
+    ) -> (Answered, Vec<bool>) {
         let began = Instant::now();
         let wanted = Wanted::new(view, outputs);
         let in_view = in_view(view, request);
@@ -144,7 +157,8 @@ impl Serving {
                 false => keys(lookup, request, &asking),
             })
             .collect();
-        let (reads, places, store) = self.read(view, &asks, request.detail, deadline).await;
+        let (touched, places, store) =
+            self.read(view, &asks, copies, request.detail, deadline).await;
         let now = self.clock.now();
         let stale_before_us = now.back(self.max_staleness_us).0;
         let lens = |(lookup, wanted)| Lens {
@@ -159,8 +173,8 @@ impl Serving {
         let aggregates = wanted.aggregates.iter().map(Vec::as_slice);
         let lenses: Vec<Lens<'_>> = view.lookups.iter().zip(aggregates).map(lens).collect();
         let answer = |(number, (lens, asks)): (usize, (&Lens<'_>, &Vec<KeyAsk>))| {
-            lens.answer(asks, |row| match (&reads, places[number][row]) {
-                (Ok(reads), Some(place)) => Ok(&reads[place]),
+            lens.answer(asks, |row| match (&touched, places[number][row]) {
+                (Ok(touched), Some(place)) => Ok(&touched.reads[place]),
                 (Ok(_), None) => Err("the key was not read"),
                 (Err(why), _) => Err(why.as_str()),
             })
@@ -175,17 +189,20 @@ impl Serving {
         let rules = self.rules.get(&view.name);
         let refused = rules.and_then(|rules| rules.refused(view, &wanted.outputs, &rows));
         let compute = began.elapsed().saturating_sub(store + fallback);
-        Answered { columns, rows, refused, missed, store, fallback, compute }
+        let appended = touched.map_or_else(|_| vec![false; copies.len()], |it| it.appended);
+        (Answered { columns, rows, refused, missed, store, fallback, compute }, appended)
     }
 
-    /// Reads all keys at one moment; for each look-up and row, the place of its read.
+    /// Reads all keys at one moment, and puts copies behind values then; for each look-up and row,
+    /// the place of its read.
     async fn read(
         &self,
         view: &View,
         asks: &[Vec<KeyAsk>],
+        copies: &[Append<'_>],
         detail: Detail,
         deadline: Instant,
-    ) -> (Result<Vec<Read>, String>, Vec<Vec<Option<usize>>>, Duration) {
+    ) -> (Result<Recorded, String>, Vec<Vec<Option<usize>>>, Duration) {
         let mut ats = Vec::new();
         let mut places = Vec::with_capacity(asks.len());
         for (lookup, asks) in view.lookups.iter().zip(asks) {
@@ -203,16 +220,16 @@ impl Serving {
             places.push(row_places);
         }
         let began = Instant::now();
-        if ats.is_empty() {
-            return (Ok(Vec::new()), places, Duration::ZERO);
+        if ats.is_empty() && copies.is_empty() {
+            return (Ok(Recorded::default()), places, Duration::ZERO);
         }
-        let read = tokio::time::timeout_at(deadline.into(), self.store.read(&ats, detail)).await;
-        let reads = match read {
-            Ok(Ok(reads)) => Ok(reads),
+        let touch = self.touch(&ats, copies, detail);
+        let touched = match tokio::time::timeout_at(deadline.into(), touch).await {
+            Ok(Ok(touched)) => Ok(touched),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the store did not answer before the deadline".to_string()),
         };
-        (reads, places, began.elapsed())
+        (touched, places, began.elapsed())
     }
 
     /// Evaluates the select list on rows and features, and gives every column its status.

@@ -5,8 +5,11 @@
 //!                        └─ not vouched for ─▶ database (raw events) ─▶ core::read ─┘
 //! ```
 //!
+//! Where rows are recorded, `store.record` puts their early copies behind the values that it reads.
+//!
 //! One instance serves all connections; it holds no state of its own. Every value has a status, and
-//! what cannot be vouched for is UNKNOWN, never a number. Writing is `ingest`'s; HTTP is `http`'s.
+//! what cannot be vouched for is UNKNOWN, never a number. What is written is `ingest`'s to say;
+//! HTTP is `http`'s.
 
 mod answer;
 mod fallback;
@@ -15,6 +18,7 @@ mod misses;
 mod policy;
 mod request;
 mod status;
+mod touch;
 mod verify;
 
 pub use answer::{Answered, KeyAnswer, LookupAnswer, RowAnswer, Serving};
@@ -22,4 +26,5 @@ pub use fallback::{Bounds, Counts, Fallback, MissingIndex, Tables};
 pub use policy::{Policies, Policy, Refused, Rules, ViewPolicy};
 pub use request::{BadRequest, Mode, Request};
 pub use status::{Source, Status};
+pub use touch::EARLY_BYTES;
 pub use verify::{Difference, MILLION, Mismatch, Verify};

@@ -54,6 +54,8 @@ pub struct Settings {
     pub database: Option<DatabaseSettings>,
     /// What views return in place of values of some status.
     pub views: Policies,
+    /// Whether rows that are recorded go into the log too; else their callers publish them.
+    pub record_to_log: bool,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// The same of a process that only applies events; it listens nowhere unless told.
@@ -77,6 +79,7 @@ impl fmt::Debug for Settings {
             .field("bad", &self.bad)
             .field("database", &self.database)
             .field("views", &self.views)
+            .field("record_to_log", &self.record_to_log)
             .field("listen", &self.listen)
             .field("ingest_listen", &self.ingest_listen)
             .field("max_staleness", &self.max_staleness)
@@ -212,6 +215,7 @@ impl Settings {
                 return Err(value(setting, "no token".into(), reason));
             }
         }
+        let record_to_log = raw.find(|layer| layer.record_to_log.as_ref());
         let definitions = raw.base(&definitions.0).join(definitions.1);
         Ok(Settings {
             environment: raw.environment.clone(),
@@ -222,6 +226,7 @@ impl Settings {
             bad: bad_records(raw)?,
             database: database::database(raw, max_staleness)?,
             views: views::views(raw)?,
+            record_to_log: record_to_log.is_none_or(|(_, said)| *said),
             listen,
             ingest_listen,
             max_staleness,

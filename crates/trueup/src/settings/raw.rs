@@ -63,6 +63,8 @@ pub struct Layer {
     pub database_tables: Option<BTreeMap<String, TableSaid>>,
     /// What views return for values of each status.
     pub views: Option<BTreeMap<String, ViewSaid>>,
+    /// Whether what is recorded goes into the log too.
+    pub record_to_log: Option<bool>,
     /// `ADDRESS:PORT`.
     pub listen: Option<String>,
     /// `ADDRESS:PORT` of a process that only applies events.
@@ -351,6 +353,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         // Names of tables belong in the file.
         database_tables: None,
         views: None,
+        record_to_log: switch("record_to_log", "TRUEUP_RECORD_TO_LOG")?,
         listen: variable("TRUEUP_LISTEN"),
         ingest_listen: variable("TRUEUP_INGEST_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),

@@ -63,6 +63,7 @@ async fn over_http(case: &Case, found: &mut Findings) {
         bad: BadRecords::default(),
         database: None,
         views: Default::default(),
+        record_to_log: true,
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,

@@ -35,6 +35,10 @@ fn without(column: &str) -> String {
     json!({ "rows": [row] }).to_string()
 }
 
+fn recorded(body: String) -> String {
+    body.replace("\"rows\"", "\"record\": true, \"rows\"")
+}
+
 const F: &str = "/v1/features/risk";
 const E: &str = "/v1/events/payments";
 
@@ -54,6 +58,11 @@ fn of_features() -> Vec<Case> {
         ("POST", F, JSON, s("{\"rows\": [], \"explain\": \"all\"}"), 400, "body", "true, false or"),
         ("POST", F, JSON, s("{\"rows\": [], \"at\": 1}"), 400, "at", "keys"),
         ("POST", F, JSON, s("{\"rows\": [], \"deadline_ms\": 0}"), 400, "deadline_ms", "10000"),
+        ("POST", F, JSON, s("{\"rows\": [], \"record\": \"yes\"}"), 400, "body", "boolean"),
+        ("POST", F, JSON, s("{\"keys\": [], \"record\": true}"), 400, "body, record", "rows"),
+        ("POST", F, JSON, s("{\"record\": true}"), 400, "body", "neither"),
+        ("POST", F, JSON, recorded(without("at")), 422, "rows[0].at", "repeated"),
+        ("POST", F, JSON, recorded(with("card", Value::Null)), 422, "rows[0].card", "recorded"),
         ("POST", F, JSON, s("{\"rows\": [1]}"), 422, "rows[0]", "object"),
         ("POST", F, JSON, format!("{{\"rows\": [{}]}}", nested(100_000)), 422, "rows[0]", "object"),
         ("POST", F, JSON, nested(100_000), 400, "body", "remedy"),

@@ -105,6 +105,7 @@ fn a_server_that_other_tests_kill() {
             bad: BadRecords::default(),
             database: None,
             views: Default::default(),
+            record_to_log: true,
             max_staleness: Duration::MAX,
             token: None,
             ingest: true,

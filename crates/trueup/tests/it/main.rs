@@ -39,6 +39,7 @@ mod policies;
 #[cfg(feature = "postgres")]
 mod postgres_server;
 mod race;
+mod record;
 mod release;
 mod repeats;
 mod serving;

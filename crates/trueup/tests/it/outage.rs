@@ -133,7 +133,7 @@ async fn a_cluster_without_two_of_three_shards_is_unknown_in_time_and_caught_up_
 }
 
 /// A node whose payments come from streams of Redis.
-fn from_streams(state: &RedisServer, log: u16, data: &Path) -> NodeOptions {
+pub(crate) fn from_streams(state: &RedisServer, log: u16, data: &Path) -> NodeOptions {
     let url = format!("redis-stream://127.0.0.1:{log}/payments");
     let place = SourcePlace::RedisStream(LogPlace { url, password: None });
     let sources = vec![(Some("payments".to_owned()), place)];

@@ -171,6 +171,7 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
         bad: BadRecords::default(),
         database: None,
         views: Default::default(),
+        record_to_log: true,
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,

@@ -62,6 +62,7 @@ pub(crate) fn options(sql: &str) -> NodeOptions {
         bad: BadRecords::default(),
         database: None,
         views: Default::default(),
+        record_to_log: true,
         max_staleness: Duration::from_secs(10),
         token: None,
         ingest: true,

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod contract;
+mod early;
 mod expiry;
 mod failover;
 mod faults;
