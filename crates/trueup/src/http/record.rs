@@ -16,6 +16,7 @@ use crate::serve::{Answered, Request};
 use axum::http::StatusCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use trueup_sql::View;
 
@@ -138,12 +139,13 @@ impl<'a> Recording<'a> {
         let part = &catalog.streams()[self.stream];
         let copies = EarlyCopies::of(catalog, part, &asked.rows, pusher.clock.now().0);
         let appends = copies.appends(catalog);
+        let owed = pusher.record_to_log.then_some(Owed(Some(self)));
         let answering = serving.answer_recording(view, outputs, asked, &appends, deadline);
         let (answered, appended) = answering.await;
         let held = copies.held(&appended, asked.at.len());
         // Not before: the worker would be quicker at times, and two rows would each count the
         // other.
-        let pushing = pusher.record_to_log.then(|| self.to_log(false));
+        let pushing = owed.and_then(Owed::send);
         let began = Instant::now();
         let pushed = match pushing {
             Some(pushing) => pushed(pushing, deadline).await,
@@ -166,6 +168,26 @@ impl<'a> Recording<'a> {
                 false => live.pusher.push(stream, &rows).await,
             }
         })
+    }
+}
+
+/// Rows whose copies may be in the state, so that the log must have them. Where the caller goes
+/// away in between, its handler is dropped with this, and they are sent all the same: else copies
+/// would count that the log never brings.
+struct Owed<'a>(Option<&'a Recording<'a>>);
+
+impl Owed<'_> {
+    fn send(mut self) -> Option<JoinHandle<Result<Pushed, PushError>>> {
+        self.0.take().map(|recording| recording.to_log(false))
+    }
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        // Without a runtime the process ends, and with it all that is under way.
+        if let (Some(recording), Ok(_)) = (self.0.take(), Handle::try_current()) {
+            drop(recording.to_log(false));
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use trueup::clock::Clock;
 use trueup::ingest::EarlyCopies;
 use trueup::node::NodeOptions;
@@ -46,6 +48,33 @@ async fn with_the_store_away_values_are_unknown_and_the_log_alone_has_the_row() 
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(counted(&row), (None, "log"), "{row}");
     assert_eq!(row["status"], "UNKNOWN");
+    proxy.set(Mode::Pass);
+    let until = Instant::now() + PATIENCE;
+    while looked_up(&server).await["payments_last_hour"] != 2 {
+        assert!(Instant::now() < until, "the log never brings it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A caller gives up while the store is asked, and the state counts a payment that the log never
+/// brings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_caller_recorded_who_went_away_is_in_the_log() {
+    let (redis, folder) = (RedisServer::plain(), tempfile::tempdir().unwrap());
+    let proxy = Proxy::before(redis.port());
+    let behind = format!("redis://127.0.0.1:{}", proxy.port());
+    let server = Server::start(on_redis(&behind, folder.path())).await;
+    assert_eq!(counted(&server.ask("risk", recording(&at_ten(1))).await), (Some(1), "log"));
+    proxy.set(Mode::Swallow);
+    let body = recording(&at_ten(2)).to_string();
+    let mut caller = TcpStream::connect(server.address).await.unwrap();
+    let head = "POST /v1/features/risk HTTP/1.1\r\nhost: it\r\ncontent-type: application/json";
+    let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    caller.write_all(request.as_bytes()).await.unwrap();
+    // Long enough to be read, and far shorter than the store is waited for.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(caller);
+    tokio::time::sleep(Duration::from_millis(300)).await;
     proxy.set(Mode::Pass);
     let until = Instant::now() + PATIENCE;
     while looked_up(&server).await["payments_last_hour"] != 2 {
