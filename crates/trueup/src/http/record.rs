@@ -139,7 +139,8 @@ impl<'a> Recording<'a> {
         let part = &catalog.streams()[self.stream];
         let copies = EarlyCopies::of(catalog, part, &asked.rows, pusher.clock.now().0);
         let appends = copies.appends(catalog);
-        let owed = pusher.record_to_log.then_some(Owed(Some(self)));
+        // Not `then_some`: what is made and not wanted would be sent when it is dropped.
+        let owed = pusher.record_to_log.then(|| Owed(Some(self)));
         let answering = serving.answer_recording(view, outputs, asked, &appends, deadline);
         let (answered, appended) = answering.await;
         let held = copies.held(&appended, asked.at.len());
