@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use trueup::clock::Clock;
@@ -33,13 +34,30 @@ fn soon(payment: &Value) -> Value {
     body
 }
 
+/// A server whose store can be taken away.
+struct Away {
+    server: Server,
+    proxy: Proxy,
+    _redis: RedisServer,
+    _folder: TempDir,
+}
+
+impl Away {
+    async fn start(record_to_log: bool) -> Away {
+        let (redis, folder) = (RedisServer::plain(), tempfile::tempdir().unwrap());
+        let proxy = Proxy::before(redis.port());
+        let behind = format!("redis://127.0.0.1:{}", proxy.port());
+        let options = on_redis(&behind, folder.path());
+        let server = Server::start(NodeOptions { record_to_log, ..options }).await;
+        Away { server, proxy, _redis: redis, _folder: folder }
+    }
+}
+
 /// A payment is answered as if nobody had ever paid with its card, or is taken for recorded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_the_store_away_values_are_unknown_and_the_log_alone_has_the_row() {
-    let (redis, folder) = (RedisServer::plain(), tempfile::tempdir().unwrap());
-    let proxy = Proxy::before(redis.port());
-    let behind = format!("redis://127.0.0.1:{}", proxy.port());
-    let server = Server::start(on_redis(&behind, folder.path())).await;
+    let away = Away::start(true).await;
+    let (server, proxy) = (&away.server, &away.proxy);
     let first = server.ask("risk", recording(&at_ten(1))).await;
     assert_eq!(counted(&first), (Some(1), "log"));
     proxy.set(Mode::Swallow);
@@ -50,7 +68,7 @@ async fn with_the_store_away_values_are_unknown_and_the_log_alone_has_the_row() 
     assert_eq!(row["status"], "UNKNOWN");
     proxy.set(Mode::Pass);
     let until = Instant::now() + PATIENCE;
-    while looked_up(&server).await["payments_last_hour"] != 2 {
+    while looked_up(server).await["payments_last_hour"] != 2 {
         assert!(Instant::now() < until, "the log never brings it");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -60,10 +78,8 @@ async fn with_the_store_away_values_are_unknown_and_the_log_alone_has_the_row() 
 /// brings.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_caller_recorded_who_went_away_is_in_the_log() {
-    let (redis, folder) = (RedisServer::plain(), tempfile::tempdir().unwrap());
-    let proxy = Proxy::before(redis.port());
-    let behind = format!("redis://127.0.0.1:{}", proxy.port());
-    let server = Server::start(on_redis(&behind, folder.path())).await;
+    let away = Away::start(true).await;
+    let (server, proxy) = (&away.server, &away.proxy);
     assert_eq!(counted(&server.ask("risk", recording(&at_ten(1))).await), (Some(1), "log"));
     proxy.set(Mode::Swallow);
     let body = recording(&at_ten(2)).to_string();
@@ -77,7 +93,7 @@ async fn what_a_caller_recorded_who_went_away_is_in_the_log() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     proxy.set(Mode::Pass);
     let until = Instant::now() + PATIENCE;
-    while looked_up(&server).await["payments_last_hour"] != 2 {
+    while looked_up(server).await["payments_last_hour"] != 2 {
         assert!(Instant::now() < until, "the log never brings it");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -86,11 +102,8 @@ async fn what_a_caller_recorded_who_went_away_is_in_the_log() {
 /// The same where the log is the caller's: nobody has it, and the reply says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_the_store_away_and_a_log_of_the_callers_nothing_has_the_row() {
-    let (redis, folder) = (RedisServer::plain(), tempfile::tempdir().unwrap());
-    let proxy = Proxy::before(redis.port());
-    let behind = format!("redis://127.0.0.1:{}", proxy.port());
-    let options = on_redis(&behind, folder.path());
-    let server = Server::start(NodeOptions { record_to_log: false, ..options }).await;
+    let away = Away::start(false).await;
+    let (server, proxy) = (&away.server, &away.proxy);
     proxy.set(Mode::Swallow);
     let row = server.ask("risk", soon(&at_ten(1))).await;
     assert_eq!(counted(&row), (None, "no"), "{row}");
