@@ -15,6 +15,7 @@ pub mod load;
 pub mod node;
 pub mod place;
 pub mod release;
+pub mod score;
 pub mod serve;
 pub mod settings;
 pub mod simulate;

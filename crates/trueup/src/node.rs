@@ -4,10 +4,12 @@ mod channels;
 mod follow;
 mod keeper;
 mod lanes;
+mod models;
 
 use self::follow::Follower;
 use self::keeper::Keeper;
 use self::lanes::Catalogs;
+use self::models::ModelsKeeper;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::database::{self, DatabaseError};
@@ -23,7 +25,7 @@ use crate::place::{
 };
 use crate::release::{Note, ReleaseError};
 use crate::serve::{Fallback, Policies, Tables};
-use crate::settings::DatabaseSettings;
+use crate::settings::{DatabaseSettings, ModelsSettings};
 use crate::status::Looker;
 use axum::Router;
 use std::collections::BTreeMap;
@@ -56,6 +58,8 @@ pub struct NodeOptions {
     pub views: Policies,
     /// Whether rows that are recorded go into the log too; else their callers publish them.
     pub record_to_log: bool,
+    /// The models that score rows, if there are any.
+    pub models: Option<ModelsSettings>,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token that callers must have, if any.
@@ -132,6 +136,7 @@ impl From<ReleaseError> for NodeError {
 pub struct Node {
     app: Arc<App>,
     keeper: Keeper,
+    models: Option<ModelsKeeper>,
 }
 
 impl Node {
@@ -144,7 +149,9 @@ impl Node {
         let runtime = Handle::current();
         let follower = tokio::task::block_in_place(|| Follower::begin(options, &runtime))?;
         let app = Arc::clone(&follower.app);
-        Ok(Node { app, keeper: Keeper::start(follower)? })
+        let keep = || tokio::task::block_in_place(|| ModelsKeeper::start(Arc::clone(&app)));
+        let models = app.models.is_some().then(keep).transpose().map_err(IngestError::Thread)?;
+        Ok(Node { app, keeper: Keeper::start(follower)?, models })
     }
 
     /// What the handlers share.
@@ -191,7 +198,11 @@ impl Node {
     /// # Errors
     /// What ended a worker before.
     pub fn stop(self) -> Result<(), NodeError> {
-        tokio::task::block_in_place(|| self.keeper.stop()).map_err(NodeError::Ingest)
+        tokio::task::block_in_place(|| {
+            drop(self.models);
+            self.keeper.stop()
+        })
+        .map_err(NodeError::Ingest)
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         database: None,
         views: Default::default(),
         record_to_log: true,
+        models: None,
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: true,

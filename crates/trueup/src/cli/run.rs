@@ -39,6 +39,7 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
         database: settings.database.clone(),
         views: settings.views.clone(),
         record_to_log: settings.record_to_log,
+        models: settings.models.clone(),
         max_staleness: settings.max_staleness,
         token: settings.token.clone(),
         ingest: part == Part::Both,

@@ -58,6 +58,7 @@ impl Server {
             database: None,
             views: Default::default(),
             record_to_log: true,
+            models: None,
             max_staleness: MAX_STALENESS,
             token: None,
             ingest: true,

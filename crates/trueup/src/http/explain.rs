@@ -18,7 +18,7 @@ use trueup_store::Meta;
 
 pub(super) fn write(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize) {
     out.extend_from_slice(b",\"explain\":");
-    array(out, reply.answered.rows[row].lookups.iter(), |out, answer| {
+    array(out, reply.got.answered.rows[row].lookups.iter(), |out, answer| {
         write_lookup(out, reply, answer);
     });
 }
@@ -54,7 +54,7 @@ fn columns<'a>(
     lookup: usize,
     aggregate: usize,
 ) -> impl Iterator<Item = &'a str> {
-    let outputs = reply.answered.columns.iter().map(|(output, _)| &reply.view.outputs[*output]);
+    let outputs = reply.got.answered.columns.iter().map(|(output, _)| &reply.view.outputs[*output]);
     let uses = move |feature: &usize| reply.view.feature(*feature) == Some((lookup, aggregate));
     outputs.filter(move |output| output.features.iter().any(uses)).map(|it| it.name.as_str())
 }

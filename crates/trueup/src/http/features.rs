@@ -1,13 +1,13 @@
 //! `POST /v1/features/{view}`: rows, or keys at an instant, to features.
 
-use super::body;
+use super::body::{self, Held};
 use super::problem::Problem;
-use super::record::Recording;
+use super::record::{Recording, Records};
 use super::reply::{Reply, write_reply};
 use super::stages::Stages;
 use super::{App, Live, Name, unknown};
 use crate::catalog::StreamPart;
-use crate::serve::{BadRequest, Refused, Request as Asked, Status};
+use crate::serve::{Answered, BadRequest, Refused, Request as Asked, Status};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
@@ -74,13 +74,7 @@ pub(super) async fn features(
 ) -> Result<Response, Problem> {
     let live = app.live();
     let view = live.catalog().view(&name).ok_or_else(|| no_view(&app, &live, &name))?;
-    if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
-        return Err(Problem::bad_request(format!("the parameters {query} are not known"))
-            .at("query")
-            .remedy("this route takes none; columns, at, explain and deadline_ms go in the body"));
-    }
-    body::media(request.headers(), false)?;
-    let bytes = body::read(&app.admission, request, MAX_FEATURES_BYTES).await?;
+    let bytes = from_caller(&app, request).await?;
     let arrived = Instant::now();
     let answered = match app.admission.answer().await {
         Ok(admitted) => admitted.work(answer(&app, &live, view, &bytes, arrived)).await,
@@ -89,6 +83,17 @@ pub(super) async fn features(
     let failed = answered.as_ref().err().map(|problem| problem.status());
     app.metrics.request(&view.name, failed);
     answered
+}
+
+/// The body of a request for features or scores.
+pub(super) async fn from_caller(app: &App, request: Request<Body>) -> Result<Held<'_>, Problem> {
+    if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
+        return Err(Problem::bad_request(format!("the parameters {query} are not known"))
+            .at("query")
+            .remedy("this route takes none; columns, at, explain and deadline_ms go in the body"));
+    }
+    body::media(request.headers(), false)?;
+    body::read(&app.admission, request, MAX_FEATURES_BYTES).await
 }
 
 /// The problem of a view that is not served, or not yet.
@@ -109,23 +114,80 @@ async fn answer(
     bytes: &Bytes,
     arrived: Instant,
 ) -> Result<Response, Problem> {
+    let got = retrieve(app, live, view, bytes, arrived, Columns::OfCaller).await?;
+    let reply = Reply { catalog: live.catalog(), view, got: &got, scored: None };
+    let (text, stages) = write_reply(&reply);
+    app.metrics.answered(&view.name, &stages, &got.answered);
+    Ok((stages.headers(), text).into_response())
+}
+
+/// Whose columns are retrieved.
+#[derive(Clone, Copy)]
+pub(super) enum Columns<'a> {
+    /// Those that the body names, or all.
+    OfCaller,
+    /// Those that a model needs, by their places in the view.
+    OfModel(&'a [usize]),
+}
+
+/// The share of the time until the deadline that is left for the model, as a divisor: a store that
+/// hangs makes features UNKNOWN, and they are scored as such.
+const LEFT_FOR_MODEL: u32 = 5;
+
+/// What was asked, and the answer to it.
+pub(super) struct Retrieved {
+    pub(super) asked: Asked,
+    pub(super) answered: Answered,
+    /// What became of the rows, where they were to be recorded.
+    pub(super) records: Option<Records>,
+    pub(super) explain: bool,
+    /// All so far.
+    pub(super) stages: Stages,
+    pub(super) deadline: Instant,
+}
+
+impl Retrieved {
+    /// A problem that came after the rows were recorded, which says so.
+    pub(super) fn problem(&self, problem: Problem) -> Problem {
+        match &self.records {
+            None => problem,
+            Some(records) => problem.also(&records.sentence()),
+        }
+    }
+}
+
+/// Reads a body, and answers and records what it says.
+pub(super) async fn retrieve(
+    app: &App,
+    live: &Arc<Live>,
+    view: &View,
+    bytes: &Bytes,
+    arrived: Instant,
+    columns: Columns<'_>,
+) -> Result<Retrieved, Problem> {
     let (began, queue) = (Instant::now(), arrived.elapsed());
     let form = "{\"rows\": [{...}]} or {\"keys\": [{...}]}";
     let body: FeaturesBody<'_> = body::object(bytes, form)?;
-    let deadline_ms = body.deadline_ms.unwrap_or(DEFAULT_DEADLINE_MS);
-    if !(1..=MAX_DEADLINE_MS).contains(&deadline_ms) {
-        return Err(Problem::bad_request(format!("deadline_ms is {deadline_ms}"))
-            .at("body, deadline_ms")
-            .remedy(format!("give 1 to {MAX_DEADLINE_MS} milliseconds")));
-    }
-    let outputs = outputs(view, body.columns.as_deref()).map_err(|problem| coming(app, problem))?;
-    let deadline = arrived + Duration::from_millis(deadline_ms);
+    let time = time(&body)?;
+    let (outputs, share) = match columns {
+        Columns::OfCaller => {
+            let outputs = outputs(view, body.columns.as_deref());
+            (outputs.map_err(|problem| coming(app, problem))?, time)
+        }
+        Columns::OfModel(_) if body.columns.is_some() => {
+            return Err(Problem::bad_request("a model has columns of its own")
+                .at("body, columns")
+                .remedy("leave out columns"));
+        }
+        Columns::OfModel(places) => (places.to_vec(), time - time / LEFT_FOR_MODEL),
+    };
+    let until = arrived + share;
     let raw = body.rows.iter().flatten().map(|row| row.get().as_bytes());
     let raw: Vec<&[u8]> = raw.collect();
     let recording = recording(live, view, &body, &raw)?;
     let mut asked = match checked(app, live, view, &body, recording.as_ref()) {
         Ok(asked) => asked,
-        Err(problem) => return Err(unfit(problem, recording.as_ref(), deadline).await),
+        Err(problem) => return Err(unfit(problem, recording.as_ref(), until).await),
     };
     let explain = body.explain.is_some_and(|explain| explain != Explain::Whole(false));
     if explain {
@@ -134,28 +196,32 @@ async fn answer(
     asked.receipts = body.explain == Some(Explain::Whole(true));
     let parse = began.elapsed();
     let (answered, records) = match &recording {
-        None => (live.serving.answer(view, outputs, &asked, deadline).await, None),
+        None => (live.serving.answer(view, outputs, &asked, until).await, None),
         Some(recording) => {
-            let (answered, records) = recording.answer(view, outputs, &asked, deadline).await;
+            let (answered, records) = recording.answer(view, outputs, &asked, until).await;
             app.metrics.recorded(&view.name, &records);
             (answered, Some(records))
         }
     };
-    let (catalog, records) = (live.catalog(), records.as_ref());
-    if let Some(refused) = &answered.refused {
-        let problem = refused_by_policy(view, refused);
-        return Err(match records {
-            None => problem,
-            Some(records) => problem.also(&records.sentence()),
-        });
+    let log = records.as_ref().map(|records| records.log);
+    let stages = Stages { log, ..Stages::taken_in(queue, parse) }.and(&answered);
+    let deadline = arrived + time;
+    let got = Retrieved { asked, answered, records, explain, stages, deadline };
+    match &got.answered.refused {
+        Some(refused) => Err(got.problem(refused_by_policy(view, refused))),
+        None => Ok(got),
     }
-    let stages = Stages { log: records.map(|it| it.log), ..Stages::taken_in(queue, parse) };
-    let stages = stages.and(&answered);
-    let (asked, answered) = (&asked, &answered);
-    let reply = Reply { catalog, view, asked, answered, records, explain, stages };
-    let (text, stages) = write_reply(&reply);
-    app.metrics.answered(&view.name, &stages, answered);
-    Ok((stages.headers(), text).into_response())
+}
+
+/// How long the answer may take.
+fn time(body: &FeaturesBody<'_>) -> Result<Duration, Problem> {
+    let deadline_ms = body.deadline_ms.unwrap_or(DEFAULT_DEADLINE_MS);
+    match (1..=MAX_DEADLINE_MS).contains(&deadline_ms) {
+        true => Ok(Duration::from_millis(deadline_ms)),
+        false => Err(Problem::bad_request(format!("deadline_ms is {deadline_ms}"))
+            .at("body, deadline_ms")
+            .remedy(format!("give 1 to {MAX_DEADLINE_MS} milliseconds"))),
+    }
 }
 
 /// The rows as what is to be recorded, if the call says so.

@@ -2,6 +2,7 @@
 //! how far each stream is.
 
 use super::{App, Live};
+use crate::score::Told;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -91,6 +92,7 @@ async fn parts(app: &App) -> Vec<Part> {
     parts.push(Part { remark, ..Part::new("definitions", None) });
     let worker = |it: &WorkerHealth| Part::new(format!("ingest {}", it.stream), it.trouble.clone());
     parts.extend(app.health.workers().iter().map(worker));
+    parts.extend(app.models.iter().flat_map(|models| models.told()).map(model));
     let (now, live) = (app.clock.now().0, app.live());
     let fresh = freshness(app, &live).await;
     parts.extend(fresh.into_iter().zip(live.catalog().streams()).map(|(fresh_us, stream)| {
@@ -99,6 +101,17 @@ async fn parts(app: &App) -> Vec<Part> {
         Part::new(format!("freshness of {}", stream.stream.name), behind.then(since))
     }));
     parts
+}
+
+/// A model that cannot be used is no trouble of the server: features are answered all the same, and
+/// another server would have the same file.
+fn model(told: Told) -> Part {
+    let remark = match (told.model, told.trouble) {
+        (Some(model), None) => format!("version {} scores view {}", model.version, model.view),
+        (Some(model), Some(why)) => format!("{why} (version {} is loaded)", model.version),
+        (None, why) => format!("not loaded: {}", why.unwrap_or_default()),
+    };
+    Part { remark: Some(remark), ..Part::new(format!("model {}", told.name), None) }
 }
 
 /// How much there is to do. Too much is no trouble: with one server less the others had more.

@@ -3,6 +3,7 @@
 
 use super::App;
 use super::record::{Recorded, Records};
+use super::score::ScoreMetrics;
 use super::stages::Stages;
 use super::traffic::Traffic;
 use crate::ingest::Progress;
@@ -17,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Upper bounds of the stages' histograms, seconds: a microsecond to a second, two a decade and
 /// more around the milliseconds that a payment notices.
-const BOUNDS_S: [f64; 16] =
+pub(super) const BOUNDS_S: [f64; 16] =
     [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 3e-1, 1.0];
 
 /// All metrics of a server.
@@ -39,6 +40,7 @@ pub struct Metrics {
     database_queries: IntGauge,
     database_paused: IntGauge,
     traffic: Traffic,
+    pub(super) scores: ScoreMetrics,
     /// One scrape at a time sets the counters that are kept elsewhere.
     scrape: Mutex<()>,
 }
@@ -128,6 +130,7 @@ impl Metrics {
                 "1 while the database is left alone because it fails.",
             )?,
             traffic: Traffic::new()?,
+            scores: ScoreMetrics::new()?,
             scrape: Mutex::new(()),
         };
         metrics.register()?;
@@ -153,7 +156,8 @@ impl Metrics {
             Box::new(metrics.database_paused.clone()),
         ];
         all.into_iter().try_for_each(|one| metrics.registry.register(one))?;
-        metrics.traffic.register(&metrics.registry)
+        metrics.traffic.register(&metrics.registry)?;
+        metrics.scores.register(&metrics.registry)
     }
 
     pub(super) fn request(&self, view: &str, failed: Option<StatusCode>) {
@@ -245,6 +249,7 @@ impl Metrics {
             self.database_paused.set(i64::from(fallback.is_paused()));
         }
         self.traffic.set(app);
+        self.scores.set(app.models.as_deref());
         self.encode()
     }
 

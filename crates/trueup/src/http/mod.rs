@@ -17,6 +17,7 @@ mod problem;
 mod record;
 mod replay;
 mod reply;
+mod score;
 pub(crate) mod server;
 mod stages;
 mod traffic;
@@ -34,6 +35,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::ingest::Pusher;
 use crate::release::Told;
+use crate::score::Models;
 use crate::serve::Serving;
 use crate::status::Looker;
 use admission::{Admission, Kind};
@@ -83,6 +85,8 @@ pub struct App {
     pub metrics: Metrics,
     /// The bearer token that callers must have, if any.
     pub token: Option<String>,
+    /// The models that score rows, if there are any.
+    pub models: Option<Arc<Models>>,
     /// Looks at everything for those who ask how it is, one after the other; `None` where nobody
     /// gave one.
     looker: tokio::sync::Mutex<Option<Looker>>,
@@ -111,6 +115,7 @@ impl App {
             health,
             metrics,
             token,
+            models: None,
             looker: tokio::sync::Mutex::default(),
             place: String::new(),
             admission: Admission::new(),
@@ -122,6 +127,13 @@ impl App {
     #[must_use]
     pub fn looked_at_by(mut self, looker: Looker, place: String) -> App {
         (self.looker, self.place) = (tokio::sync::Mutex::new(Some(looker)), place);
+        self
+    }
+
+    /// With models that score rows.
+    #[must_use]
+    pub fn scoring_by(mut self, models: Option<Models>) -> App {
+        self.models = models.map(Arc::new);
         self
     }
 
@@ -147,8 +159,9 @@ impl App {
 }
 
 /// Every route with its method, as OpenAPI spells paths: the router and its tests read this table.
-pub const ROUTES: [(&str, &str); 14] = [
+pub const ROUTES: [(&str, &str); 15] = [
     ("POST", "/v1/features/{view}"),
+    ("POST", "/v1/score/{model}"),
     ("POST", "/get-online-features"),
     ("POST", "/v1/events/{stream}"),
     ("GET", "/v1/events/{stream}"),
@@ -206,6 +219,7 @@ fn routes(app: Arc<App>, has: impl Fn(&str) -> bool) -> Router {
 fn method_router(path: &str) -> MethodRouter<Arc<App>> {
     match path {
         "/v1/features/{view}" => post(features::features),
+        "/v1/score/{model}" => post(score::score),
         "/get-online-features" => post(feast::online_features),
         "/v1/events/{stream}" => post(events::push).get(replay::replay),
         "/v1/dead-letters/{stream}" => get(dead_letters::list),
@@ -255,7 +269,7 @@ async fn method_not_allowed(request: Request) -> Problem {
         .remedy(format!("use {takes}"))
 }
 
-/// The name in a path: of a view, or of a stream.
+/// The name in a path: of a view, a stream or a model.
 struct Name(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {

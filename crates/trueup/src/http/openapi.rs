@@ -26,6 +26,7 @@ pub fn document() -> Value {
         "security": [{}, { "bearer": [] }],
         "paths": {
             "/v1/features/{view}": { "post": features() },
+            "/v1/score/{model}": { "post": score() },
             "/get-online-features": { "post": feast() },
             "/v1/events/{stream}": { "post": events(), "get": replay() },
             "/v1/dead-letters/{stream}": { "get": dead_letters() },
@@ -120,6 +121,27 @@ fn features() -> Value {
             "content": { "application/json": { "schema": schema("FeaturesRequest") } },
         },
         "responses": responses(json_reply("One answer a row, in their order", "Features"), &codes),
+    })
+}
+
+/// The same body without `columns`, which are the model's.
+fn score() -> Value {
+    let mut codes = POST_PROBLEMS.to_vec();
+    codes[2].1 = "No such model";
+    codes[6].1 = "Busy, past the deadline, or the model does not fit the definitions";
+    codes.push(("422", "A row or key does not fit the view, or the model fails on it"));
+    json!({
+        "summary": "Scores of rows, or of keys at an instant, by a model in this process",
+        "description": format!(
+            "At most {MAX_ROWS} rows or keys and {MAX_FEATURES_BYTES} bytes. The request is that \
+             for features; `columns` are the model's."
+        ),
+        "parameters": [path_parameter("model", "A model of the folder that settings name")],
+        "requestBody": {
+            "required": true,
+            "content": { "application/json": { "schema": schema("FeaturesRequest") } },
+        },
+        "responses": responses(json_reply("One answer a row, in their order", "Scores"), &codes),
     })
 }
 
@@ -310,10 +332,25 @@ fn schemas() -> Value {
                         "index": { "type": "integer" }, "column": { "type": "string" },
                         "reason": { "type": "string" } } } } } },
     });
-    if let (Value::Object(all), Value::Object(letters)) = (&mut all, letter_schemas()) {
-        all.extend(letters);
+    for more in [letter_schemas(), score_schemas()] {
+        if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+            all.extend(more);
+        }
     }
     all
+}
+
+/// A reply for features, with what the model made of each row.
+fn score_schemas() -> Value {
+    let row = json!({ "type": "object", "required": ["score"], "properties": {
+        "score": { "type": ["number", "null"] }, "score_reason": { "type": "string" } } });
+    let rows = json!({ "type": "array", "items": schema("ScoredRow") });
+    let scored = json!({ "type": "object", "required": ["model", "version"], "properties": {
+        "model": { "type": "string" }, "version": { "type": "string" }, "rows": rows } });
+    json!({
+        "Scores": { "allOf": [schema("Features"), scored] },
+        "ScoredRow": { "allOf": [schema("Row"), row] },
+    })
 }
 
 fn letter_schemas() -> Value {

@@ -5,28 +5,37 @@
 //!   "sources", "as_of", "event_time"? (the server's clock), "recorded"?, "refused"?, "explain"?}],
 //!  "timing_us": {"queue", "parse", …, "log"?}}
 //! ```
+//!
+//! Of scores it begins with `"model", "version"`, a row with `"score"` and, where that is null,
+//! with `"score_reason"`, and the times end with `"inference"` and `"retrieval"`, all but the
+//! model and the log.
 
-use super::record::Records;
+use super::features::Retrieved;
 use super::stages::Stages;
 use crate::catalog::Catalog;
 use crate::json;
-use crate::serve::{Answered, Request, RowAnswer, Status};
+use crate::score::Score;
+use crate::serve::{RowAnswer, Status};
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use trueup_sql::View;
-use trueup_sql::decode::print::Timestamp;
+use trueup_sql::decode::print::{Double, Timestamp};
 
 /// What a reply is written from.
 pub(super) struct Reply<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) view: &'a View,
-    pub(super) asked: &'a Request,
-    pub(super) answered: &'a Answered,
-    /// What became of the rows, where they were to be recorded.
-    pub(super) records: Option<&'a Records>,
-    pub(super) explain: bool,
-    /// All but the writing.
-    pub(super) stages: Stages,
+    pub(super) got: &'a Retrieved,
+    pub(super) scored: Option<Scored<'a>>,
+}
+
+/// What a model made of the features.
+pub(super) struct Scored<'a> {
+    pub(super) model: &'a str,
+    pub(super) version: &'a str,
+    /// One for each row.
+    pub(super) scores: &'a [Score],
+    pub(super) inference: Duration,
 }
 
 /// Bytes that a row's answer takes, to size the body.
@@ -35,30 +44,56 @@ const GUESSED_ROW_BYTES: usize = 1_024;
 /// The body, and the stages with its writing.
 pub(super) fn write_reply(reply: &Reply<'_>) -> (Vec<u8>, Stages) {
     let began = Instant::now();
-    let mut out = Vec::with_capacity(256 + reply.answered.rows.len() * GUESSED_ROW_BYTES);
-    out.extend_from_slice(b"{\"view\":");
-    json::text(&mut out, &reply.view.name);
-    // Writing to memory does not fail, here and below.
-    let _ = write!(out, ",\"digest\":\"{}\",\"rows\":[", reply.view.digest);
-    for (row, answer) in reply.answered.rows.iter().enumerate() {
-        if row > 0 {
-            out.push(b',');
-        }
-        write_row(&mut out, reply, row, answer);
+    let rows = &reply.got.answered.rows;
+    let mut out = Vec::with_capacity(256 + rows.len() * GUESSED_ROW_BYTES);
+    out.push(b'{');
+    if let Some(Scored { model, version, .. }) = &reply.scored {
+        out.extend_from_slice(b"\"model\":");
+        json::text(&mut out, model);
+        // Writing to memory does not fail, here and below.
+        let _ = write!(out, ",\"version\":\"{version}\",");
     }
-    let stages = Stages { encode: began.elapsed(), ..reply.stages };
-    out.extend_from_slice(b"],\"timing_us\":");
-    object(&mut out, stages.list(), |out, (name, took)| {
-        let _ = write!(out, "\"{name}\":{}", took.as_micros());
+    out.extend_from_slice(b"\"view\":");
+    json::text(&mut out, &reply.view.name);
+    let _ = write!(out, ",\"digest\":\"{}\",\"rows\":", reply.view.digest);
+    array(&mut out, rows.iter().enumerate(), |out, (row, answer)| {
+        out.push(b'{');
+        if let Some(scored) = &reply.scored {
+            write_score(out, &scored.scores[row]);
+        }
+        write_row(out, reply, row, answer);
+    });
+    let inference = reply.scored.as_ref().map(|scored| scored.inference);
+    let stages = Stages { encode: began.elapsed(), inference, ..reply.got.stages };
+    out.extend_from_slice(b",\"timing_us\":");
+    let retrieval = inference.map(|_| ("retrieval", stages.retrieval()));
+    object(&mut out, stages.list().chain(retrieval), |out, (stage, took)| {
+        let _ = write!(out, "\"{stage}\":{}", took.as_micros());
     });
     out.push(b'}');
     (out, stages)
 }
 
+/// As the members of a row that come first.
+fn write_score(out: &mut Vec<u8>, score: &Score) {
+    match score {
+        Ok(score) => {
+            let _ = write!(out, "\"score\":{},", Double(*score));
+        }
+        Err(why) => {
+            out.extend_from_slice(b"\"score\":null,\"score_reason\":");
+            json::text(out, why);
+            out.push(b',');
+        }
+    }
+}
+
+/// The members of a row, and its end.
 fn write_row(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize, answer: &RowAnswer) {
-    let name = |place: usize| reply.view.outputs[reply.answered.columns[place].0].name.as_str();
-    out.extend_from_slice(b"{\"features\":");
-    object(out, reply.answered.columns.iter().enumerate(), |out, (place, (_, values))| {
+    let got = reply.got;
+    let name = |place: usize| reply.view.outputs[got.answered.columns[place].0].name.as_str();
+    out.extend_from_slice(b"\"features\":");
+    object(out, got.answered.columns.iter().enumerate(), |out, (place, (_, values))| {
         json::text(out, name(place));
         out.push(b':');
         json::value(out, values.as_ref(), row);
@@ -98,17 +133,17 @@ fn write_row(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize, answer: &RowAnswe
         json::text(out, key);
         let _ = write!(out, ":\"{}\"", Timestamp(fresh_us));
     });
-    if reply.asked.clocked[row] {
-        let _ = write!(out, ",\"event_time\":\"{}\"", Timestamp(reply.asked.at[row]));
+    if got.asked.clocked[row] {
+        let _ = write!(out, ",\"event_time\":\"{}\"", Timestamp(got.asked.at[row]));
     }
-    if let Some(record) = reply.records.map(|records| &records.rows[row]) {
+    if let Some(record) = got.records.as_ref().map(|records| &records.rows[row]) {
         let _ = write!(out, ",\"recorded\":\"{}\"", record.recorded.name());
         if let Some(why) = &record.refused {
             out.extend_from_slice(b",\"refused\":");
             json::text(out, why);
         }
     }
-    if reply.explain {
+    if got.explain {
         super::explain::write(out, reply, row);
     }
     out.push(b'}');

@@ -15,6 +15,8 @@ pub(super) struct Stages {
     pub(super) encode: Duration,
     /// Of rows that were recorded: how long their log was waited for besides.
     pub(super) log: Option<Duration>,
+    /// Of rows that were scored: the model's wait for a turn and its run.
+    pub(super) inference: Option<Duration>,
 }
 
 impl Stages {
@@ -22,7 +24,7 @@ impl Stages {
     pub(super) fn taken_in(queue: Duration, parse: Duration) -> Stages {
         let none = Duration::ZERO;
         let (store, fallback, compute, encode) = (none, none, none, none);
-        Stages { queue, parse, store, fallback, compute, encode, log: None }
+        Stages { queue, parse, store, fallback, compute, encode, log: None, inference: None }
     }
 
     /// The same with what this answer took besides.
@@ -31,6 +33,11 @@ impl Stages {
         self.fallback += answered.fallback;
         self.compute += answered.compute;
         self
+    }
+
+    /// All that is spent on having the features and saying them.
+    pub(super) fn retrieval(&self) -> Duration {
+        self.queue + self.parse + self.store + self.fallback + self.compute + self.encode
     }
 
     /// Each with its name.
@@ -43,7 +50,9 @@ impl Stages {
             ("compute", self.compute),
             ("encode", self.encode),
         ];
-        always.into_iter().chain(self.log.map(|log| ("log", log)))
+        let log = self.log.map(|took| ("log", took));
+        let inference = self.inference.map(|took| ("inference", took));
+        always.into_iter().chain(log).chain(inference)
     }
 
     /// The headers of an answer: JSON, and `Server-Timing` (W3C Server Timing), whose durations

@@ -3,7 +3,7 @@
 
 use super::channels::Channels;
 use super::lanes::{Catalogs, Ground, Lane, layout};
-use super::{NodeError, NodeOptions, by_name, fallback, letterbox, open};
+use super::{NodeError, NodeOptions, by_name, fallback, letterbox, models, open};
 use crate::catalog::Catalog;
 use crate::http::{App, Health, Metrics, WorkerHealth};
 use crate::ingest::{IngestError, NewBeginning};
@@ -51,6 +51,7 @@ impl Follower {
     /// Opens everything, enters this process's definitions where they are new, and starts the
     /// workers. Blocks.
     pub(super) fn begin(options: NodeOptions, runtime: &Handle) -> Result<Follower, NodeError> {
+        let models = models::open(&options)?;
         let (store, log) = runtime.block_on(open(&options.place, options.ingest))?;
         let release = Release::of(options.catalog.definitions(), options.clock.now().0);
         let seen = runtime.block_on(async {
@@ -99,7 +100,8 @@ impl Follower {
         let metrics = Metrics::new().map_err(|error| NodeError::Metrics(error.to_string()))?;
         let (health, token) = (Health::default(), options.token.clone());
         let app = App::new(live.serving, live.pusher, health, metrics, token);
-        let app = Arc::new(app.looked_at_by(options.looker(), options.place.to_string()));
+        let app = app.looked_at_by(options.looker(), options.place.to_string());
+        let app = Arc::new(app.scoring_by(models));
         let mut follower = Follower {
             app,
             store,

@@ -20,20 +20,21 @@ pub(super) struct Keeper {
     end: Arc<End>,
 }
 
+/// The word that a thread is to end.
 #[derive(Debug, Default)]
-struct End {
+pub(super) struct End {
     said: Mutex<bool>,
     heard: Condvar,
 }
 
 impl End {
-    fn say(&self) {
+    pub(super) fn say(&self) {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.heard.notify_all();
     }
 
     /// Whether it was said within this time.
-    fn within(&self, bound: Duration) -> bool {
+    pub(super) fn within(&self, bound: Duration) -> bool {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.heard.wait_timeout_while(said, bound, |said| !*said);
         *waited.unwrap_or_else(PoisonError::into_inner).0

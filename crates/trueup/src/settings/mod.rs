@@ -6,6 +6,7 @@
 
 mod avro;
 mod database;
+mod models;
 mod places;
 mod raw;
 mod text;
@@ -13,6 +14,7 @@ mod views;
 
 pub use avro::{AvroSaid, FilesSaid};
 pub use database::{DatabaseSettings, TableSaid};
+pub use models::{ModelSettings, ModelsSaid, ModelsSettings};
 pub use raw::{Flags, Layer, Said};
 pub use text::duration;
 pub use views::ViewSaid;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub views: Policies,
     /// Whether rows that are recorded go into the log too; else their callers publish them.
     pub record_to_log: bool,
+    /// The models that score rows, if there are any.
+    pub models: Option<ModelsSettings>,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// The same of a process that only applies events; it listens nowhere unless told.
@@ -80,6 +84,7 @@ impl fmt::Debug for Settings {
             .field("database", &self.database)
             .field("views", &self.views)
             .field("record_to_log", &self.record_to_log)
+            .field("models", &self.models)
             .field("listen", &self.listen)
             .field("ingest_listen", &self.ingest_listen)
             .field("max_staleness", &self.max_staleness)
@@ -227,6 +232,7 @@ impl Settings {
             database: database::database(raw, max_staleness)?,
             views: views::views(raw)?,
             record_to_log: record_to_log.is_none_or(|(_, said)| *said),
+            models: models::models(raw)?,
             listen,
             ingest_listen,
             max_staleness,

@@ -3,6 +3,7 @@
 
 use super::avro::AvroSaid;
 use super::database::TableSaid;
+use super::models::ModelsSaid;
 use super::views::ViewSaid;
 use super::{DEFAULT_ENVIRONMENT, FILE_NAME, SettingsError, value};
 use serde::Deserialize;
@@ -65,6 +66,8 @@ pub struct Layer {
     pub views: Option<BTreeMap<String, ViewSaid>>,
     /// Whether what is recorded goes into the log too.
     pub record_to_log: Option<bool>,
+    /// The models that score rows.
+    pub models: Option<ModelsSaid>,
     /// `ADDRESS:PORT`.
     pub listen: Option<String>,
     /// `ADDRESS:PORT` of a process that only applies events.
@@ -354,6 +357,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         database_tables: None,
         views: None,
         record_to_log: switch("record_to_log", "TRUEUP_RECORD_TO_LOG")?,
+        models: None,
         listen: variable("TRUEUP_LISTEN"),
         ingest_listen: variable("TRUEUP_INGEST_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),

@@ -174,3 +174,24 @@ fn schemas_of_avro_are_read_beside_the_file_and_refused_with_their_place() {
         assert!(said.contains(part), "{said}");
     }
 }
+
+#[test]
+fn models_need_a_runtime_and_their_paths_start_from_the_file() {
+    let file = |models: &str| format!("definitions = 'a.sql'\n{models}");
+    let said = "[models]\nruntime = 'lib/libonnxruntime.so.1'\n[models.fraud]\nview = 'risk'\n\
+                columns = ['a', 'b']";
+    let models = load(&file(said), &[], None, Layer::default()).unwrap().models.unwrap();
+    assert!(models.runtime.is_absolute() && models.runtime.ends_with("lib/libonnxruntime.so.1"));
+    assert!(models.folder.ends_with("models"));
+    assert_eq!((models.threads, models.each["fraud"].view.as_deref()), (1, Some("risk")));
+    assert!(load(&file(""), &[], None, Layer::default()).unwrap().models.is_none());
+    for (said, part) in [
+        ("[models]", "runtime = \"PATH/libonnxruntime.so\""),
+        ("[models]\nruntime = 'x'\nthreads = 0", "write 1 to 64"),
+        ("[models]\nruntime = 'x'\n[models.m]\ncolumns = []", "m: columns is empty"),
+        ("[models]\nruntime = 'x'\n[models.m]\ncolumn = ['a']", "unknown field `column`"),
+        ("[models]\nruntime = 'x'\nfolders = 'y'", "folders is no setting of models"),
+    ] {
+        refused(&file(said), "dev", part);
+    }
+}

@@ -64,6 +64,7 @@ async fn over_http(case: &Case, found: &mut Findings) {
         database: None,
         views: Default::default(),
         record_to_log: true,
+        models: None,
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,

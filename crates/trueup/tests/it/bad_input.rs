@@ -133,6 +133,10 @@ fn of_other_routes() -> Vec<Case> {
         ("POST", "/get-online-features", JSON, nested(100_000), 400, "body", "entities"),
         ("POST", "/get-online-features", Some("text/csv"), s("a"), 415, "headers", "json"),
         ("GET", "/get-online-features", None, s(""), 405, "method", "POST"),
+        // With models: tests/it/score.
+        ("POST", "/v1/score/fraud", JSON, s("{}"), 404, "path", "[models]"),
+        ("POST", "/v1/score/%ff", JSON, s("{}"), 400, "path", "UTF-8"),
+        ("GET", "/v1/score/fraud", None, s(""), 405, "method", "POST"),
         ("POST", "/v1/views", None, s(""), 405, "method", "GET"),
         ("POST", "/v1/status", None, s(""), 405, "method", "GET"),
         ("POST", "/livez", None, s(""), 405, "method", "GET"),

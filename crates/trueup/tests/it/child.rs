@@ -106,6 +106,7 @@ fn a_server_that_other_tests_kill() {
             database: None,
             views: Default::default(),
             record_to_log: true,
+            models: None,
             max_staleness: Duration::MAX,
             token: None,
             ingest: true,

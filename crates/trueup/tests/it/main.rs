@@ -42,6 +42,7 @@ mod race;
 mod record;
 mod release;
 mod repeats;
+mod score;
 mod serving;
 mod sick;
 mod source;

@@ -172,6 +172,7 @@ async fn serve_all(catalog: &Arc<Catalog>, history: &RecordBatch, asked: &[usize
         database: None,
         views: Default::default(),
         record_to_log: true,
+        models: None,
         max_staleness: Duration::MAX,
         token: None,
         ingest: true,

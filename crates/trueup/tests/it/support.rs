@@ -63,6 +63,7 @@ pub(crate) fn options(sql: &str) -> NodeOptions {
         database: None,
         views: Default::default(),
         record_to_log: true,
+        models: None,
         max_staleness: Duration::from_secs(10),
         token: None,
         ingest: true,

@@ -6,7 +6,7 @@ use axum::http::Method;
 /// A kind of request. Each has places of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Kind {
-    /// For features.
+    /// For features or scores.
     Answer,
     /// Events.
     Push,
@@ -50,6 +50,7 @@ impl Kind {
             "/livez" | "/readyz" | "/health" | "/metrics" => Some(Kind::Probe),
             "/get-online-features" if has_body => None,
             _ if has_body && path.starts_with("/v1/features/") => None,
+            _ if has_body && path.starts_with("/v1/score/") => None,
             _ if has_body && path.starts_with("/v1/events/") => None,
             _ => Some(Kind::Other),
         }

@@ -109,6 +109,7 @@ fn a_request_with_a_body_takes_its_place_when_the_body_is_there() {
     use axum::http::Method;
     for (method, path, kind) in [
         (Method::POST, "/v1/features/risk", None),
+        (Method::POST, "/v1/score/fraud", None),
         (Method::POST, "/v1/events/payments", None),
         (Method::GET, "/v1/events/payments", Some(Kind::Other)),
         (Method::GET, "/v1/views", Some(Kind::Other)),
