@@ -27,6 +27,10 @@ bench *NAME:
 demo *FLAGS:
     cargo run --release -- demo {{FLAGS}}
 
+# The story on real servers: PostgreSQL with 5 million transactions, Redis, a model
+story *FLAGS:
+    examples/story/run {{FLAGS}}
+
 # Fuzz a target for some seconds
 fuzz TARGET SECONDS="600":
     fuzz/run {{TARGET}} {{SECONDS}}

@@ -48,6 +48,8 @@ mod sick;
 mod source;
 mod state;
 mod status;
+#[cfg(feature = "postgres")]
+mod story;
 mod support;
 mod tour;
 mod training;

@@ -119,7 +119,7 @@ fn command(name: &str, servant: Option<(u32, u32)>, folder: &Path) -> Command {
 }
 
 /// The folder of its programs: where TRUEUP_TEST_POSTGRES says, else that of the newest installed.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     if let Some(given) = std::env::var_os("TRUEUP_TEST_POSTGRES") {
         return given.into();
     }
