@@ -7,6 +7,8 @@ use crate::ingest::NewBeginning;
 use crate::node::{Node, NodeOptions};
 use crate::settings::Settings;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,6 +21,10 @@ pub(super) struct Args {
     new_beginning: bool,
 }
 
+/// Keeps ONNX Runtime, as its makers build it, from reporting to them. It reads that when it is
+/// opened, before it could be told by a call (its Privacy.md).
+const NO_REPORTS: &str = "ORT_DISABLE_TELEMETRY";
+
 /// Which part of a node this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -29,6 +35,9 @@ pub(super) enum Part {
 pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
     log_to_stderr();
     let settings = args.settings.load()?;
+    if settings.models.is_some() && std::env::var_os(NO_REPORTS).is_none() {
+        return Err(begun_anew());
+    }
     let catalog = common::catalog(&settings)?;
     let options = NodeOptions {
         catalog,
@@ -50,6 +59,16 @@ pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
         clock: Clock::system(),
     };
     common::runtime()?.block_on(serve(options, &settings))
+}
+
+/// Begins this process anew with [`NO_REPORTS`]: a program that may have threads cannot change its
+/// own variables. Returns only if that fails.
+fn begun_anew() -> Failure {
+    let anew = |program| {
+        Command::new(program).args(std::env::args_os().skip(1)).env(NO_REPORTS, "1").exec()
+    };
+    let error = std::env::current_exe().map_or_else(|error| error, anew);
+    format!("error: cannot begin anew with {NO_REPORTS}=1: {error}; set that variable").into()
 }
 
 async fn serve(options: NodeOptions, settings: &Settings) -> Result<(), Failure> {

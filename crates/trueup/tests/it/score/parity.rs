@@ -36,6 +36,7 @@ const MODELS: [(&str, f64); 8] = [
 /// The command with a folder of models that is empty as yet.
 fn process(folder: &Path) -> Server {
     std::fs::create_dir(folder.join("models")).unwrap();
+    std::fs::create_dir(folder.join("home")).unwrap();
     std::fs::write(folder.join("test.sql"), SQL).unwrap();
     let settings = format!(
         "definitions = 'test.sql'\nstore = 'memory:'\nlisten = '127.0.0.1:0'\n\
@@ -45,6 +46,7 @@ fn process(folder: &Path) -> Server {
     std::fs::write(folder.join("trueup.toml"), settings).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
     command.arg("run").current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+    command.env("HOME", folder.join("home")).env_remove("ORT_DISABLE_TELEMETRY");
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let found = said.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
@@ -132,6 +134,9 @@ async fn scores_are_those_of_onnx_runtime_in_python_on_ten_thousand_rows() {
         assert!(largest <= BOUND, "{model}: {largest}");
         assert!(compared as f64 >= share * ROWS as f64, "{model}: only {compared} had a score");
     }
+    // ONNX Runtime leaves an id of the machine there, and what it is going to report.
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("home")).unwrap().collect();
+    assert!(left.is_empty(), "the runtime reports: {left:?}");
 }
 
 /// The scores of all rows, and how long inference took.
