@@ -1,6 +1,7 @@
 //! What the store cannot vouch for, answered from a database that holds the events too: the same
 //! values, within bounds, and nothing else held up by it.
 
+mod chaos;
 mod guards;
 mod scene;
 mod skew;
