@@ -1,12 +1,16 @@
 //! Rows that are scored and recorded by one request.
 
-use super::{Shelf, payment};
-use crate::support::Server;
+use super::{SQL, Shelf, payment};
+use crate::outage::on_redis;
+use crate::support::{Server, options};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use trueup::node::NodeOptions;
+use trueup::place::Place;
+use trueup_store::testing::servers::{Cluster, RedisServer, Setup};
 
 /// Payments that are scored and recorded at one time.
 const PAYMENTS: i64 = 200;
@@ -44,12 +48,13 @@ async fn scores(server: &Arc<Server>) -> Vec<i64> {
 }
 
 /// Two payments of one card at one instant were each scored as if there were no other.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn payments_that_are_scored_at_one_instant_are_each_scored_with_those_before_them() {
+async fn each_is_scored_with_those_before_it(options: NodeOptions) {
     let shelf = Shelf::new();
     shelf.put("count", "count");
-    let settle = |options: &mut trueup::node::NodeOptions| {
-        options.max_staleness = Duration::from_secs(3_600);
+    let settle = |given: &mut NodeOptions| {
+        given.place = options.place;
+        given.clock = options.clock;
+        given.max_staleness = Duration::from_secs(3_600);
     };
     let server = Arc::new(shelf.server_with(settle).await);
     // One was there before.
@@ -60,6 +65,25 @@ async fn payments_that_are_scored_at_one_instant_are_each_scored_with_those_befo
     server.push("payments", json!(events)).await;
     assert_eq!(scores(&server).await, vec![all; PAYMENTS as usize], "nor the stream's copies");
     Arc::into_inner(server).unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn payments_scored_at_one_instant_are_scored_with_those_before_them_on_the_embedded_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::Embedded(folder.path().into());
+    each_is_scored_with_those_before_it(NodeOptions { place, ..options(SQL) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn payments_scored_at_one_instant_are_scored_with_those_before_them_on_one_redis() {
+    let (redis, folder) = (RedisServer::plain(), tempfile::tempdir().unwrap());
+    each_is_scored_with_those_before_it(on_redis(&redis.url(), folder.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn payments_scored_at_one_instant_are_scored_with_those_before_them_on_a_cluster() {
+    let (cluster, folder) = (Cluster::start(&Setup::default()), tempfile::tempdir().unwrap());
+    each_is_scored_with_those_before_it(on_redis(&cluster.url(), folder.path())).await;
 }
 
 /// A caller whose score came too late took it that nothing was recorded, and sent the payment again
