@@ -9,15 +9,15 @@ use crate::evaluate::RowExpr;
 use crate::frame;
 use crate::group::{Groups, Placed, key_text};
 use crate::scope::{Scope, Side};
+use crate::stream::describe;
 use crate::subquery::Subquery;
 use crate::time::place;
 use crate::walk;
 use arrow::datatypes::DataType;
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, Ident, NamedWindowDefinition, Query, VisitMut, VisitorMut, WindowType,
+    Expr, Function, Ident, NamedWindowDefinition, Query, WindowType,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Begins the names of feature columns: no column of a stream can begin with it.
@@ -51,7 +51,7 @@ pub(crate) struct Collector<'a> {
 impl Feature {
     /// Adds all that decides its value.
     pub(crate) fn describe(&self, canon: &mut Canon) {
-        self.stream.describe(canon);
+        describe(&self.stream, canon);
         self.facts.iter().for_each(|fact| canon.line(format_args!("feature {fact}")));
     }
 }
@@ -73,8 +73,18 @@ impl<'a> Collector<'a> {
     pub(crate) fn collect(&mut self, mut expr: Expr, around: Span) -> Checked<Expr> {
         let scope = self.scope;
         walk::walk(&scope, Side::Own, &mut expr, |part| self.replace(part, around))?;
-        let _ = VisitMut::visit(&mut expr, &mut Inline(&self.values));
+        walk::each(&mut expr, |part| self.inline(part));
         Ok(expr)
+    }
+
+    /// Puts the value of a subquery where its name stands.
+    fn inline(&self, part: &mut Expr) {
+        if let Expr::Identifier(ident) = part
+            && let Some(number) = ident.value.strip_prefix(SUBQUERY_PREFIX)
+            && let Some(value) = number.parse().ok().and_then(|place: usize| self.values.get(place))
+        {
+            *part = Expr::Nested(Box::new(value.clone()));
+        }
     }
 
     /// The lookups and features of all that was collected.
@@ -215,22 +225,5 @@ fn refuse_bare(function: &Function, at: Span) -> Checked<()> {
             format!("write {name}(...) OVER w, with w in the WINDOW clause"),
         ),
         _ => Ok(()),
-    }
-}
-
-/// Puts the values of subqueries where their names stand.
-struct Inline<'a>(&'a [Expr]);
-
-impl VisitorMut for Inline<'_> {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(ident) = expr
-            && let Some(number) = ident.value.strip_prefix(SUBQUERY_PREFIX)
-            && let Some(value) = number.parse().ok().and_then(|place: usize| self.0.get(place))
-        {
-            *expr = Expr::Nested(Box::new(value.clone()));
-        }
-        ControlFlow::Continue(())
     }
 }

@@ -4,6 +4,7 @@ use crate::digest::{Canon, Digest};
 use crate::error::SourceFile;
 use crate::evaluate::RowExpr;
 use crate::schema::Stream;
+use crate::stream::describe;
 use arrow::datatypes::{DataType, SchemaRef};
 use std::sync::Arc;
 
@@ -99,7 +100,7 @@ impl Definitions {
         let mut canon = Canon::new("definitions");
         let mut streams: Vec<&Arc<Stream>> = self.streams.iter().collect();
         streams.sort_by_key(|stream| &stream.name);
-        streams.iter().for_each(|stream| stream.describe(&mut canon));
+        streams.iter().for_each(|stream| describe(stream, &mut canon));
         let mut views: Vec<&View> = self.views.iter().collect();
         views.sort_by_key(|view| &view.name);
         for View { name, digest, .. } in views {

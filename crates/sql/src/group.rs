@@ -8,6 +8,7 @@ use crate::error::{Checked, refuse};
 use crate::evaluate::RowExpr;
 use crate::frame::Window;
 use crate::schema::Stream;
+use crate::stream::describe;
 use arrow::datatypes::DataType;
 use datafusion_sql::sqlparser::tokenizer::Span;
 use std::fmt::Write;
@@ -145,7 +146,7 @@ impl Draft {
         };
         let name = name_of(stream, &self.keys, self.keep, self.filter.as_ref());
         let mut canon = Canon::new("group");
-        stream.describe(&mut canon);
+        describe(stream, &mut canon);
         canon.line(key_text(stream, &self.keys, self.filter.as_ref(), self.keep));
         canon.line(format_args!("id {:?}", core.id));
         slots

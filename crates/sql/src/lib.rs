@@ -49,9 +49,7 @@ mod time;
 mod view;
 mod walk;
 
-pub mod bridge;
-pub mod decode;
-pub mod schema;
+pub use trueup_decode::{self as decode, bridge, schema};
 
 pub use bridge::{array_of, arrow_of, id_at, kind_of, sql_type, value_at};
 pub use compile::compile;

@@ -16,6 +16,7 @@
 //!   `CAST(x AS BIGINT) < 13` as `x < 13.00`, which is another question for 12.50.
 
 use crate::checked::{is_arithmetic, to_bigint, widened};
+use crate::walk;
 use arrow::array::{ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -25,8 +26,7 @@ use datafusion_expr::{
     ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility, cast, lit,
 };
-use datafusion_sql::sqlparser::ast::{self, CastKind, Value, ValueWithSpan, visit_expressions_mut};
-use std::ops::ControlFlow;
+use datafusion_sql::sqlparser::ast::{self, CastKind, Value, ValueWithSpan};
 use std::sync::{Arc, LazyLock};
 
 /// Refuses all parts of a length of time but one: databases cut it into days and hours differently.
@@ -43,7 +43,7 @@ pub(crate) const HELP: [(&str, &str); 2] = [
 /// Writes literals with an exponent as casts of their text to DOUBLE; infinite ones stay, and the
 /// planner refuses them.
 pub(crate) fn approximate(expr: &mut ast::Expr) {
-    let _: ControlFlow<()> = visit_expressions_mut(expr, |part| {
+    walk::each(expr, |part| {
         let literal = match part {
             ast::Expr::Value(value) => Some(value),
             _ => None,
@@ -61,7 +61,6 @@ pub(crate) fn approximate(expr: &mut ast::Expr) {
                 format: None,
             };
         }
-        ControlFlow::Continue(())
     });
 }
 

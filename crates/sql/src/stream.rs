@@ -58,23 +58,21 @@ pub(crate) fn compile(create: &CreateTable, parsed: &Parsed) -> Checked<Stream> 
     })
 }
 
-impl Stream {
-    /// Adds all that decides what an event of this stream is.
-    pub(crate) fn describe(&self, canon: &mut Canon) {
-        canon.line(format_args!("stream {:?}", self.name));
-        for Column { name, ty, not_null } in &self.columns {
-            let not_null = if *not_null { " not null" } else { "" };
-            canon.line(format_args!("column {name:?} {ty}{not_null}"));
-        }
-        canon.line(format_args!(
-            "id {} time {} known {:?}",
-            self.id, self.event_time, self.known_at
-        ));
-        canon.line(format_args!(
-            "lateness {} future {} reorder {} epoch {:?}",
-            self.lateness_us, self.future_us, self.reorder_us, self.epoch_unit
-        ));
+/// Adds all that decides what an event of this stream is.
+pub(crate) fn describe(stream: &Stream, canon: &mut Canon) {
+    canon.line(format_args!("stream {:?}", stream.name));
+    for Column { name, ty, not_null } in &stream.columns {
+        let not_null = if *not_null { " not null" } else { "" };
+        canon.line(format_args!("column {name:?} {ty}{not_null}"));
     }
+    canon.line(format_args!(
+        "id {} time {} known {:?}",
+        stream.id, stream.event_time, stream.known_at
+    ));
+    canon.line(format_args!(
+        "lateness {} future {} reorder {} epoch {:?}",
+        stream.lateness_us, stream.future_us, stream.reorder_us, stream.epoch_unit
+    ));
 }
 
 fn check_plain(create: &CreateTable, at: Span) -> Checked<()> {

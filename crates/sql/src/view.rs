@@ -10,6 +10,7 @@ use crate::names::{check_name, checked, fold, single};
 use crate::parse::Parsed;
 use crate::plan::Planner;
 use crate::scope::{Context, Relation, Scope, all_of, conjuncts};
+use crate::stream::describe;
 use crate::time::place;
 use crate::walk;
 use arrow::datatypes::{Field, Schema};
@@ -62,7 +63,7 @@ pub(crate) fn compile(
 
     let stream = scope.stream();
     let mut canon = Canon::new("view");
-    stream.describe(&mut canon);
+    describe(stream, &mut canon);
     canon.line(format_args!("filter {}", filter.as_ref().map_or("TRUE", RowExpr::text)));
     let mut fields = stream.schema.fields().to_vec();
     for (place, lookup) in lookups.iter().enumerate() {

@@ -35,14 +35,19 @@ pub(crate) fn walk(
     scope: &Scope<'_>,
     allowed: Side,
     expr: &mut Expr,
-    hook: impl FnMut(&mut Expr) -> Checked<bool>,
+    mut hook: impl FnMut(&mut Expr) -> Checked<bool>,
 ) -> Checked<()> {
     let around = place(expr, Span::empty());
-    let mut walk = Walk { scope, allowed, hook, depth: 0, around };
+    let mut walk = Walk { scope, allowed, hook: &mut hook, depth: 0, around };
     match VisitMut::visit(expr, &mut walk) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(refusal) => Err(refusal.or_at(around)),
     }
+}
+
+/// Has `change` look at each part of `expr`, those inside first.
+pub(crate) fn each(expr: &mut Expr, mut change: impl FnMut(&mut Expr)) {
+    let _ = VisitMut::visit(expr, &mut Each(&mut change));
 }
 
 /// The name of a function in lower case, if it is a plain one.
@@ -79,15 +84,27 @@ pub(crate) fn plain_argument(argument: &FunctionArg) -> Option<&Expr> {
     }
 }
 
-struct Walk<'a, H> {
+/// Not generic, nor is [`Walk`]: each kind of visitor has the whole tree of the parser compiled.
+struct Each<'a>(&'a mut dyn FnMut(&mut Expr));
+
+impl VisitorMut for Each<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        (self.0)(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+struct Walk<'a> {
     scope: &'a Scope<'a>,
     allowed: Side,
-    hook: H,
+    hook: &'a mut dyn FnMut(&mut Expr) -> Checked<bool>,
     depth: usize,
     around: Span,
 }
 
-impl<H: FnMut(&mut Expr) -> Checked<bool>> VisitorMut for Walk<'_, H> {
+impl VisitorMut for Walk<'_> {
     type Break = Refusal;
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refusal> {
@@ -105,7 +122,7 @@ impl<H: FnMut(&mut Expr) -> Checked<bool>> VisitorMut for Walk<'_, H> {
     }
 }
 
-impl<H: FnMut(&mut Expr) -> Checked<bool>> Walk<'_, H> {
+impl Walk<'_> {
     fn enter(&mut self, expr: &mut Expr, at: Span) -> Checked<()> {
         if self.depth > MAX_DEPTH {
             return refuse(

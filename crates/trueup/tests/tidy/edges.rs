@@ -8,7 +8,8 @@ use std::process::Command;
 const EDGES: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("store", &[]),
-    ("sql", &["core"]),
+    ("decode", &["core"]),
+    ("sql", &["core", "decode"]),
     ("offline", &["core", "sql"]),
     ("trueup", &["core", "sql", "store", "offline"]),
     ("python", &["core", "sql", "offline"]),

@@ -5,9 +5,9 @@
 //! data alone: a schema that holds itself, and items of no bytes, have bounds of their own.
 
 use super::schema::Node;
-use crate::decode::MAX_ROW_BYTES;
-use crate::decode::cell::Cell;
-use crate::decode::fault::Fault;
+use crate::MAX_ROW_BYTES;
+use crate::cell::Cell;
+use crate::fault::Fault;
 
 /// Levels of records, arrays, maps and unions in one another: each takes a frame of the stack, and
 /// only a schema that holds itself comes near.

@@ -13,9 +13,13 @@
 //! Arrow     ─▶ values ─┘
 //! ```
 //!
-//! This module knows no admission: an event time too far ahead of its log is judged elsewhere.
+//! What a stream is stands here too ([`schema`]), and the way between Arrow's columns and values of
+//! `trueup_core` ([`bridge`]): neither knows SQL, whose compiled parser is large.
+//!
+//! This crate knows no admission: an event time too far ahead of its log is judged elsewhere.
 
 mod avro;
+pub mod bridge;
 mod build;
 mod cell;
 mod columns;
@@ -26,6 +30,7 @@ mod json;
 mod number;
 pub mod print;
 mod rows;
+pub mod schema;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -44,7 +49,7 @@ pub use csv::{CsvReader, csv_names};
 pub use fault::{BadEvent, BadValue, DecodeError, Fault};
 pub use json::JsonReader;
 pub use table::{Row, TABLE, markdown};
-pub(crate) use time::{is_date, is_time};
+pub use time::{is_date, is_time};
 
 /// Bytes of the longest value: 64 KiB. Names, agents and addresses are far shorter, and a stream
 /// keeps every value of a window.

@@ -71,12 +71,12 @@ pub(super) fn of_instant(value: i64, unit: TimeUnit) -> Result<i64, BadValue> {
 }
 
 /// Whether microseconds since 1970 lie in the years 1 to 9999.
-pub(crate) fn is_time(us: i64) -> bool {
+pub fn is_time(us: i64) -> bool {
     (Micros::EARLIEST.0..=Micros::LATEST.0).contains(&us)
 }
 
 /// Whether days since 1970 lie in the years 1 to 9999.
-pub(crate) fn is_date(days: i32) -> bool {
+pub fn is_date(days: i32) -> bool {
     (EARLIEST_DAY..=LATEST_DAY).contains(&days)
 }
 
@@ -250,8 +250,8 @@ fn out_of_range() -> BadValue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::print;
     use super::*;
+    use crate::print;
     use proptest::prelude::*;
 
     const TEN: i64 = 1_795_514_400_000_000;

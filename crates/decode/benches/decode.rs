@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use std::sync::Arc;
-use trueup_sql::decode::{Decoder, print};
-use trueup_sql::{Column, ColumnType, Stream};
+use trueup_decode::schema::{Column, ColumnType, Stream};
+use trueup_decode::{Decoder, print};
 
 const ROWS: usize = 10_000;
 

@@ -2,7 +2,7 @@
 //! writes them so is tested where records come from a log.
 
 use super::*;
-use crate::decode::{AvroSchema, AvroSchemas, Cell, MAX_ROW_BYTES};
+use crate::{AvroSchema, AvroSchemas, Cell, MAX_ROW_BYTES};
 use serde_json::{Value as Json, json};
 
 /// Bytes of a long: zigzag, then seven bits a byte.

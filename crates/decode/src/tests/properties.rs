@@ -1,7 +1,7 @@
 //! Any bytes decode without a panic, every row is accounted for, and what is printed reads back.
 
 use super::*;
-use crate::decode::TABLE;
+use crate::TABLE;
 use proptest::prelude::*;
 
 fn every_type() -> Decoder {

@@ -1,7 +1,7 @@
 //! Arrow batches: what passes, what is converted, what is bad.
 
 use super::*;
-use crate::decode::{DecodeError, MAX_TEXT_BYTES};
+use crate::{DecodeError, MAX_TEXT_BYTES};
 use ::arrow::array::*;
 use ::arrow::buffer::NullBuffer;
 use ::arrow::datatypes::{DataType, Field, Int32Type, Schema};

@@ -1,7 +1,7 @@
 //! CSV, its quotes and its header.
 
 use super::*;
-use crate::decode::{DecodeError, MAX_ROW_BYTES};
+use crate::{DecodeError, MAX_ROW_BYTES};
 
 fn texts(file: &str) -> Decoded {
     let columns = [("a", ColumnType::Varchar), ("b", ColumnType::Varchar)];

@@ -1,7 +1,7 @@
 //! Every example of the table, by every way in that can say it; and the docs against the code.
 
 use super::*;
-use crate::decode::{TABLE, markdown};
+use crate::{TABLE, markdown};
 use ::arrow::array::{ArrayRef, LargeStringArray, RecordBatch, StringArray, StringViewArray};
 use std::path::Path;
 

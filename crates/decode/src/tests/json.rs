@@ -1,7 +1,7 @@
 //! JSON rows and lines.
 
 use super::*;
-use crate::decode::{Cell, MAX_ROW_BYTES, MAX_TEXT_BYTES};
+use crate::{Cell, MAX_ROW_BYTES, MAX_TEXT_BYTES};
 
 const GOOD: &str = r#"{"id":1,"at":"2026-11-24T10:00:00Z","user":2,"amount":3.5,"status":"ok"}"#;
 
@@ -145,7 +145,7 @@ fn values_and_rows_above_their_bounds_are_bad() {
     let decoded = decoder.json_rows(&[row(MAX_TEXT_BYTES), row(MAX_TEXT_BYTES + 1)]).unwrap();
     assert_eq!(decoded.kept, [0]);
     assert_eq!(only_bad(&decoded), (1, Some("x"), Fault::Size));
-    assert_eq!(decoded.bad[0].row.len(), crate::decode::MAX_BAD_ROW_BYTES);
+    assert_eq!(decoded.bad[0].row.len(), crate::MAX_BAD_ROW_BYTES);
     let wide = format!("{{\"y\":\"{}\"}}", "a".repeat(MAX_ROW_BYTES));
     assert_eq!(only_bad(&decoder.json_rows(&[wide]).unwrap()), (0, None, Fault::Size));
     let digits = format!("{{\"x\":{}}}", "1".repeat(MAX_TEXT_BYTES + 1));

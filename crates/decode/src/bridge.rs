@@ -150,7 +150,7 @@ fn list_of(item: &FieldRef, values: Vec<&Value>) -> ArrayRef {
 }
 
 /// The type of lists of values of the type `item`.
-pub(crate) fn list_type(item: DataType) -> DataType {
+pub fn list_type(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
 }
 
