@@ -51,11 +51,13 @@ impl RedisPlace {
     }
 }
 
-/// A URL without user and password.
+/// A URL without user and password, also where it was written without the slashes of one.
 pub(crate) fn public(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let slashes = url.find("://").map(|at| at + "://".len());
+    let scheme = slashes.or_else(|| url.find(':').map(|at| at + 1)).unwrap_or(0);
+    let (scheme, rest) = url.split_at(scheme);
     let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
-    format!("{scheme}://{server}")
+    format!("{scheme}{server}")
 }
 
 /// Without secrets.

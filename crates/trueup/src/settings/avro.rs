@@ -18,9 +18,10 @@ const MAX_SCHEMA_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AvroSaid {
-    /// The schema of bare records, and further ones that a record may name by fingerprint.
+    /// A file with the schema of bare records, or a list of files: the first is that of bare
+    /// records, all are known by their fingerprints.
     pub schema: Option<FilesSaid>,
-    /// Files by the ids of Confluent's wire format.
+    /// Files by the ids of Confluent's wire format, as `{ "7" = "old.avsc" }`.
     #[serde(default)]
     pub ids: BTreeMap<String, String>,
 }

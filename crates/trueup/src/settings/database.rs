@@ -4,6 +4,7 @@ use super::raw::{Origin, Raw};
 use super::text::duration;
 use super::{SettingsError, value};
 use crate::database::{DatabasePlace, TableSettings};
+use crate::place::public;
 use crate::serve::{Bounds, MILLION};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -11,10 +12,10 @@ use std::time::Duration;
 use trueup_sql::EpochUnit;
 
 /// The most connections: a transactional database has some hundred for all that it serves.
-const MAX_CONNECTIONS: usize = 64;
+pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// The most rows of an answer: a tenth of a second to fold.
-const MAX_ROWS: usize = 100_000;
+pub(super) const MAX_ROWS: usize = 100_000;
 
 /// One hit in a thousand: enough to see skew within hours, and the way to the database exercised.
 const USUAL_SAMPLE: u32 = MILLION / 1_000;
@@ -40,10 +41,10 @@ pub struct DatabaseSettings {
 pub struct TableSaid {
     /// The table, perhaps with its schema before a dot.
     pub table: Option<String>,
-    /// The table's columns, by the stream's.
+    /// The table's columns, by the stream's, where they have other names.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
-    /// `seconds`, `milliseconds` or `microseconds`.
+    /// What integers in its time column count: `seconds`, `milliseconds` or `microseconds`.
     pub time_unit: Option<String>,
 }
 
@@ -63,9 +64,9 @@ pub(super) fn database(
             DatabasePlace::Postgres { url: said.clone(), password: raw.database_password()? }
         }
         _ => {
-            let scheme = said.split(':').next().unwrap_or_default();
             return Err(wrong(format!(
-                "{scheme:?} is no database; write postgres://USER@HOST:PORT/NAME or sqlite:PATH"
+                "{:?} is no database; write postgres://USER@HOST:PORT/NAME or sqlite:PATH",
+                public(said)
             )));
         }
     };

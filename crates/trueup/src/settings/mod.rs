@@ -276,4 +276,8 @@ fn value(setting: &'static str, place: String, reason: String) -> SettingsError 
 }
 
 #[cfg(test)]
+mod facts;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;

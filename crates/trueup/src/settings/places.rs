@@ -2,7 +2,7 @@
 
 use super::raw::{Origin, Raw, Said};
 use super::{SettingsError, value};
-use crate::place::{KafkaPlace, LogPlace, Place, RedisPlace, SourcePlace, Sources};
+use crate::place::{KafkaPlace, LogPlace, Place, RedisPlace, SourcePlace, Sources, public};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub(super) fn store(raw: &Raw) -> Result<Place, SettingsError> {
         Some(("redis" | "rediss" | "unix" | "redis-sentinel" | "redis-cluster", _)) => {
             redis(raw, said).map(Place::Redis)
         }
-        _ => Err(wrong(format!("{said:?} is no store; write {STORES}"))),
+        _ => Err(wrong(format!("{:?} is no store; write {STORES}", public(said)))),
     }
 }
 
@@ -104,8 +104,9 @@ pub(super) fn dead_letters(raw: &Raw) -> Result<Option<SourcePlace>, SettingsErr
     };
     let place = source(&url, &beside).map_err(|_| {
         let reason = format!(
-            "{said:?} is no place for dead letters; write kafka://HOST:PORT/TOPIC, \
-             redis-stream://HOST:PORT/STREAM or file:PATH"
+            "{:?} is no place for dead letters; write kafka://HOST:PORT/TOPIC, \
+             redis-stream://HOST:PORT/STREAM or file:PATH",
+            public(said)
         );
         value("dead_letters", origin.to_string(), reason)
     });
@@ -140,9 +141,10 @@ fn source(url: &str, beside: &Beside<'_>) -> Result<SourcePlace, String> {
             Ok(SourcePlace::Nats(LogPlace { url: written, password }))
         }
         _ => Err(format!(
-            "{url:?} is no source; write kafka://HOST:PORT/TOPIC?group=NAME, \
+            "{:?} is no source; write kafka://HOST:PORT/TOPIC?group=NAME, \
              nats://HOST:PORT/SUBJECT?stream=NAME, redis-stream://HOST:PORT/STREAM, or file:PATH \
-             for `trueup ingest`; HTTP push needs none"
+             for `trueup ingest`; HTTP push needs none",
+            public(url)
         )),
     }
 }

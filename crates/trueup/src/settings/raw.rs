@@ -11,72 +11,91 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The settings of one layer; none must be there.
+/// The settings of one layer; none must be there. The comments are what `docs/settings.md` says of
+/// each key.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
-    /// A file of SQL, or a folder of them.
+    /// A file of SQL, or a folder of them: the streams and views.
     pub definitions: Option<String>,
-    /// `embedded:PATH`, `memory:`, or a URL of Redis.
+    /// Where the state is kept: `embedded:PATH`, `redis://`, `rediss://` (TLS), `unix:PATH`,
+    /// `redis-sentinel://`, `rediss-sentinel://`, `redis-cluster://`, `rediss-cluster://`, or
+    /// `memory:`, which forgets.
     pub store: Option<String>,
-    /// What every key in Redis begins with.
+    /// What every key in Redis begins with. One store is one installation: another project's
+    /// processes need another one.
     pub store_prefix: Option<String>,
-    /// A file whose first line is the password of Redis.
+    /// A file whose first line is the password of Redis, where the URL has none.
     pub store_password_file: Option<String>,
-    /// Certificates that vouch for Redis.
+    /// Certificates (PEM) that vouch for Redis, instead of the system's.
     pub store_ca_file: Option<String>,
-    /// The directory of logs and dead letters, where the state is elsewhere.
+    /// The directory of logs, dead letters and records in hand, where the state is in Redis; one
+    /// process has it for itself. With `embedded:PATH` they are in PATH.
     pub data: Option<String>,
-    /// Where events come from.
+    /// Where events come from, beside HTTP push: `kafka://HOST:PORT,…/TOPIC?group=NAME`,
+    /// `nats://HOST:PORT,…/SUBJECT?stream=NAME&partitions=N`,
+    /// `redis-stream://HOST:PORT/STREAM?partitions=N`, or, for `trueup ingest`, `file:PATH`
+    /// (`.parquet`, `.csv`, `.jsonl`). One URL where there is one stream; else `STREAM=URL`, a list
+    /// of these, or a table of URLs by stream.
     pub source: Option<Said>,
     /// The schemas of streams whose logs hold Avro, by the streams' names.
     pub avro: Option<BTreeMap<String, AvroSaid>>,
-    /// A file whose first line is the password, or the token, of the source's servers.
+    /// A file whose first line is the password, or the token, of the servers of NATS or Redis
+    /// Streams, where the URL has none.
     pub source_password_file: Option<String>,
-    /// Where dead letters go beside the local log.
+    /// Where dead letters go beside the local log: `kafka://HOST:PORT/TOPIC`,
+    /// `redis-stream://HOST:PORT/STREAM` or `file:PATH`.
     pub dead_letters: Option<String>,
-    /// The share of bad records, in percent, at which a stream stops.
+    /// The share of a stream's last 1,000 records that cannot be used, in percent, at which the
+    /// stream stops.
     pub max_bad_percent: Option<u8>,
-    /// Never stop over bad records.
+    /// Never stop over bad records: file them all and go on.
     pub accept_bad: Option<bool>,
-    /// librdkafka's properties; those that end in `_file` name files with the value.
+    /// librdkafka's properties, such as `"security.protocol" = "SASL_SSL"`, for all sources and
+    /// dead letters in Kafka. A name that ends in `_file` gives the property before it the first
+    /// line of that file.
     pub kafka: Option<BTreeMap<String, String>>,
-    /// `postgres://USER@HOST:PORT/NAME` or `sqlite:PATH`: asked for what the store does not vouch
-    /// for.
+    /// The database that is asked for what the store does not vouch for:
+    /// `postgres://USER@HOST:PORT/NAME` or `sqlite:PATH`.
     pub database: Option<String>,
-    /// A file whose first line is the password of the database.
+    /// A file whose first line is the password of the database, where the URL has none.
     pub database_password_file: Option<String>,
-    /// Queries at one time.
+    /// Queries at one time, of this process; more wait, but not past their deadline.
     pub database_connections: Option<usize>,
-    /// Queries begun in a second.
+    /// Queries begun in a second, by this process.
     pub database_per_second: Option<u32>,
-    /// How long a query may take, such as `500ms`.
+    /// How long a query may take, whoever waits for it.
     pub database_timeout: Option<String>,
-    /// Events of the largest answer.
+    /// Events of the largest answer; frames that need more are `UNKNOWN`.
     pub database_max_rows: Option<usize>,
     /// Failures in a row at which the database is left alone.
     pub database_max_failures: Option<u32>,
-    /// For how long at first, such as `1s`.
+    /// For how long at first; each try in vain doubles it, up to a minute.
     pub database_pause: Option<String>,
-    /// The share of hits that are compared with the database.
+    /// The share of hits that are compared with the database behind the answer's back.
     pub verify_sample: Option<f64>,
-    /// Streams' tables, where they or their columns have other names.
+    /// Streams' tables in the database, by the streams' names, where they or their columns have
+    /// other names.
     pub database_tables: Option<BTreeMap<String, TableSaid>>,
     /// What views return for values of each status.
     pub views: Option<BTreeMap<String, ViewSaid>>,
-    /// Whether what is recorded goes into the log too.
+    /// Whether what is recorded goes into the stream's log too; `false` is for callers that publish
+    /// each event themselves.
     pub record_to_log: Option<bool>,
     /// The models that score rows.
     pub models: Option<ModelsSaid>,
-    /// `ADDRESS:PORT`.
+    /// Where the server listens, and where commands that talk to it look for it. Any address but a
+    /// loopback one needs a token or `insecure`.
     pub listen: Option<String>,
-    /// `ADDRESS:PORT` of a process that only applies events.
+    /// The same for a process that only applies events (`trueup ingest`): health, metrics, status
+    /// and dead letters. There `--listen` sets it.
     pub ingest_listen: Option<String>,
-    /// A duration such as `10s`.
+    /// How far the pipeline may be behind before values are `STALE`.
     pub max_staleness: Option<String>,
-    /// A file whose first line is the bearer token.
+    /// A file whose first line is the bearer token that callers must have: 16 visible characters of
+    /// ASCII or more.
     pub token_file: Option<String>,
-    /// Listen to the world without a token.
+    /// Listen on any address without a token: everybody there may read and write.
     pub insecure: Option<bool>,
 }
 
@@ -281,16 +300,21 @@ impl Raw {
     }
 }
 
-/// `NAME=VALUE,NAME=VALUE`.
+/// `NAME=VALUE,NAME=VALUE`. A value may be a secret with a comma in it, so none is shown.
 fn properties(said: &str) -> Result<BTreeMap<String, String>, SettingsError> {
-    let property = |pair: &str| {
+    let property = |(number, pair): (usize, &str)| {
         let (name, said) = pair.split_once('=').ok_or_else(|| {
-            let reason = format!("{pair:?} is no property; write NAME=VALUE,NAME=VALUE");
+            let reason = format!(
+                "its part {} has no =; write NAME=VALUE,NAME=VALUE, and a value with a comma in \
+                 [kafka] of the file",
+                number + 1
+            );
             value("kafka", "TRUEUP_KAFKA".into(), reason)
         })?;
         Ok((name.trim().to_string(), said.trim().to_string()))
     };
-    said.split(',').filter(|pair| !pair.trim().is_empty()).map(property).collect()
+    let pairs = said.split(',').enumerate();
+    pairs.filter(|(_, pair)| !pair.trim().is_empty()).map(property).collect()
 }
 
 /// The first line of a file that holds a secret.
@@ -304,7 +328,17 @@ type Environments = BTreeMap<String, Layer>;
 
 fn parse(path: &Path, text: &str) -> Result<(Layer, Environments), SettingsError> {
     let wrong = |reason: String| SettingsError::Toml { path: path.to_path_buf(), reason };
-    let mut file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    // Without the line itself, as the error would print it: a URL in it may have a password.
+    let place = |error: toml::de::Error| match error.span() {
+        None => wrong(error.message().to_owned()),
+        Some(span) => {
+            let before = text.get(..span.start).unwrap_or(text);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+            wrong(format!("line {line}, column {column}: {}", error.message()))
+        }
+    };
+    let mut file: File = toml::from_str(text).map_err(place)?;
     let environments = file.all.remove("env").map(toml::Value::try_into::<Environments>);
     let environments =
         environments.transpose().map_err(|error| wrong(format!("[env]: {error}")))?;
@@ -346,13 +380,13 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         kafka: variable("TRUEUP_KAFKA").map(|said| properties(&said)).transpose()?,
         database: variable("TRUEUP_DATABASE"),
         database_password_file: variable("TRUEUP_DATABASE_PASSWORD_FILE"),
-        database_connections: number(&variable, "TRUEUP_DATABASE_CONNECTIONS")?,
-        database_per_second: number(&variable, "TRUEUP_DATABASE_PER_SECOND")?,
+        database_connections: number(&variable, "database_connections")?,
+        database_per_second: number(&variable, "database_per_second")?,
         database_timeout: variable("TRUEUP_DATABASE_TIMEOUT"),
-        database_max_rows: number(&variable, "TRUEUP_DATABASE_MAX_ROWS")?,
-        database_max_failures: number(&variable, "TRUEUP_DATABASE_MAX_FAILURES")?,
+        database_max_rows: number(&variable, "database_max_rows")?,
+        database_max_failures: number(&variable, "database_max_failures")?,
         database_pause: variable("TRUEUP_DATABASE_PAUSE"),
-        verify_sample: number(&variable, "TRUEUP_VERIFY_SAMPLE")?,
+        verify_sample: number(&variable, "verify_sample")?,
         // Names of tables belong in the file.
         database_tables: None,
         views: None,
@@ -366,16 +400,17 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
     })
 }
 
-/// A number in a variable.
+/// A number in the variable of a setting.
 fn number<T: std::str::FromStr>(
     variable: &impl Fn(&str) -> Option<String>,
-    name: &'static str,
+    setting: &'static str,
 ) -> Result<Option<T>, SettingsError> {
+    let name = format!("TRUEUP_{}", setting.to_uppercase());
     let parse = |said: String| {
         said.parse().map_err(|_| {
             let reason = format!("{said:?} is no such number");
-            value("database", name.into(), reason)
+            value(setting, name.clone(), reason)
         })
     };
-    variable(name).map(parse).transpose()
+    variable(&name).map(parse).transpose()
 }

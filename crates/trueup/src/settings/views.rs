@@ -14,11 +14,11 @@ pub struct ViewSaid {
     pub unknown: Option<String>,
     /// For values that are older than `max_staleness`: `value`, `null`, `default` or `refuse`.
     pub stale: Option<String>,
-    /// For values over frames without events.
+    /// For values over frames without events: as `stale`.
     pub not_found: Option<String>,
-    /// For values that are NULL.
+    /// For values that are NULL: as `stale`.
     pub null_value: Option<String>,
-    /// Defaults by column.
+    /// Defaults by column: numbers, text, true or false. A column without one stays NULL.
     #[serde(default)]
     pub defaults: BTreeMap<String, toml::Value>,
 }
