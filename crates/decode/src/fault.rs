@@ -89,6 +89,17 @@ pub struct BadEvent {
     pub row: Vec<u8>,
 }
 
+impl BadEvent {
+    /// What is wrong with which column, in words that hold nothing of the row: for logs, and for
+    /// those who did not send it. The reason shows the value.
+    pub fn label(&self) -> String {
+        match &self.column {
+            Some(column) => format!("column {column}: {}", self.fault.name()),
+            None => self.fault.name().to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for BadEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.column {

@@ -167,13 +167,15 @@ async fn take_in(node: &Node, stream: &str, path: &Path) -> Result<usize, Failur
     let (mut taken, mut refused) = (0, 0);
     let hand = |loaded: Loaded| -> Result<(), Taking> {
         for bad in &loaded.bad {
-            eprintln!("{}, {bad}", path.display());
+            // This is the log of a process: whoever wants the value has the file.
+            eprintln!("{}, row {}, {}", path.display(), bad.index, bad.label());
         }
         refused += loaded.bad.len();
         let rows: Vec<&[u8]> = loaded.rows.iter().map(Vec::as_slice).collect();
         let pushed = runtime.block_on(pusher.push(stream, &rows)).map_err(Taking::Log)?;
         for rejected in &pushed.rejected {
-            eprintln!("{}, an event: {}", path.display(), rejected.reason);
+            let column = rejected.column.as_deref().unwrap_or("as a whole");
+            eprintln!("{}, an event, {column}: see its dead letter", path.display());
         }
         refused += pushed.rejected.len();
         taken += pushed.accepted;

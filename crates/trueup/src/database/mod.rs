@@ -65,7 +65,11 @@ pub enum DatabasePlace {
 impl fmt::Display for DatabasePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DatabasePlace::Postgres { url, .. } => f.write_str(&crate::place::public(url)),
+            // Behind the name may stand a password too.
+            DatabasePlace::Postgres { url, .. } => {
+                let url = crate::place::public(url);
+                f.write_str(url.split('?').next().unwrap_or_default())
+            }
             DatabasePlace::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
         }
     }

@@ -335,7 +335,10 @@ fn away(error: &Error) -> DatabaseError {
 /// A query that failed: by the key's values, by table and settings, or because nobody answers.
 fn failed(error: &Error) -> DatabaseError {
     match error.code().map(SqlState::code) {
-        Some(code) if code.starts_with("22") => DatabaseError::Refused(said(error)),
+        // Its words hold the value, which is the key's.
+        Some(code) if code.starts_with("22") => DatabaseError::Refused(format!(
+            "its column is of a type that does not take the value (SQLSTATE {code})"
+        )),
         Some(code) if code.starts_with("42") => DatabaseError::Setup(said(error)),
         _ => away(error),
     }

@@ -25,7 +25,7 @@ use super::source::{Bounds, PartitionInfo, Source, SourceRecord};
 use super::standing::{self, NewBeginning, Standing};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -437,7 +437,9 @@ impl Work {
         let (worked, flood) = match (came, &self.feed) {
             (Came::Records(came), _) => {
                 let worked = self.quarantine.work(source, came, &progress.counts, records)?;
-                let flood = flooded(&self.flood, &part.stream.name, came, &worked.letters)?;
+                let label = |record: &SourceRecord| label(part, avro, record);
+                let name = &part.stream.name;
+                let flood = flooded(&self.flood, name, came, &worked.letters, label)?;
                 (worked, Some(flood))
             }
             (Came::Rows(Some(rows)), Feed::History(_, plan)) => {
@@ -558,19 +560,29 @@ fn flooded(
     stream: &str,
     records: &[SourceRecord],
     letters: &[DeadLetter],
+    label: impl Fn(&SourceRecord) -> String,
 ) -> Result<Flood, IngestError> {
-    let bad: BTreeMap<(u32, u64), &str> = letters
-        .iter()
-        .filter_map(|letter| Some((letter.position?, letter.reason.as_str())))
-        .collect();
-    let reason = |record: &SourceRecord| bad.get(&(record.partition, record.offset)).copied();
-    let next = flood.with(records.iter().map(|record| reason(record).is_some()));
+    let bad: BTreeSet<(u32, u64)> = letters.iter().filter_map(|letter| letter.position).collect();
+    let is_bad = |record: &SourceRecord| bad.contains(&(record.partition, record.offset));
+    let next = flood.with(records.iter().map(is_bad));
     next.map_err(|Flooded { bad, of, at }| {
         let SourceRecord { partition, offset, .. } = &records[at];
-        let why = reason(&records[at]).unwrap_or("an earlier one");
+        let why = match is_bad(&records[at]) {
+            true => label(&records[at]),
+            false => "an earlier one".to_owned(),
+        };
         let last = format!("that at offset {offset} of partition {partition}: {why}");
         IngestError::Flood { stream: stream.to_owned(), bad, of, last }
     })
+}
+
+/// What is wrong with a bad record, without its values: they go into dead letters, which this one
+/// does not become, and not into logs.
+fn label(part: &StreamPart, avro: Option<&AvroSchemas>, record: &SourceRecord) -> String {
+    match part.records(avro, &[&record.payload[..]]) {
+        Ok(decoded) if !decoded.bad.is_empty() => decoded.bad[0].label(),
+        _ => "its time, or a value that an expression does not take".to_owned(),
+    }
 }
 
 /// The event time since when a state that begins with the log's first records is complete.

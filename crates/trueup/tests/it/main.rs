@@ -8,6 +8,8 @@ mod bad_input;
 mod bounds;
 #[cfg(feature = "kafka")]
 mod broker;
+#[cfg(all(feature = "kafka", feature = "nats", feature = "postgres"))]
+mod canary;
 mod changing;
 #[cfg(feature = "kafka")]
 mod chaos;

@@ -419,7 +419,7 @@ async fn decoded(
         let decoded = decoder.rows(&rows).map_err(|error| Refusal::BadRow(error.to_string()))?;
         match decoded.bad.first() {
             None => Ok(decoded.batch),
-            Some(bad) => Err(Refusal::BadRow(bad.to_string())),
+            Some(bad) => Err(Refusal::BadRow(bad.label())),
         }
     };
     let batch: RecordBatch = match is_long {
