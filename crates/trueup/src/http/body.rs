@@ -105,6 +105,36 @@ async fn whole(admission: &Admission, mut body: Body, limit: usize) -> Result<He
     Ok(Held { bytes: bytes.freeze(), _room: room })
 }
 
+/// A whole number from 0 on, however JSON writes it: 5, 5.0 and 5e0 are one number.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "Written")]
+pub(super) struct Whole(pub(super) u64);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a whole number from 0 on is wanted")]
+enum Written {
+    Whole(u64),
+    Double(f64),
+}
+
+impl TryFrom<Written> for Whole {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Whole, &'static str> {
+        match written {
+            Written::Whole(number) => Ok(Whole(number)),
+            // The bound is 2^64, which is none of u64.
+            Written::Double(number)
+                if number.fract() == 0.0
+                    && (0.0..18_446_744_073_709_551_616.0).contains(&number) =>
+            {
+                Ok(Whole(number as u64))
+            }
+            Written::Double(_) => Err("a whole number from 0 on is wanted"),
+        }
+    }
+}
+
 fn too_large(limit: usize) -> Problem {
     Problem::too_large("body", "the body", limit, "bytes")
 }

@@ -2,7 +2,7 @@
 //! used, with reason and bytes, and those events pushed again. The command prints what is written
 //! here, also when it opens the directory of a process that does not run.
 
-use super::body;
+use super::body::{self, Whole};
 use super::problem::Problem;
 use super::{App, Live, Name, unknown};
 use crate::ingest::dead_letters::{MAX_PAGE, Page, Replayed, Which, page, replay};
@@ -30,8 +30,8 @@ const FORM: &str = "{\"ids\": [0, 7]}, {\"after\": 7}, or {} for the first page 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReplayBody {
-    ids: Option<Vec<u64>>,
-    after: Option<u64>,
+    ids: Option<Vec<Whole>>,
+    after: Option<Whole>,
 }
 
 pub(super) async fn list(
@@ -62,11 +62,13 @@ pub(super) async fn again(
         bytes => body::object(bytes, FORM)?,
     };
     let which = match asked {
-        ReplayBody { ids: Some(ids), after: None } if ids.len() <= MAX_PAGE => Which::These(ids),
+        ReplayBody { ids: Some(ids), after: None } if ids.len() <= MAX_PAGE => {
+            Which::These(ids.into_iter().map(|id| id.0).collect())
+        }
         ReplayBody { ids: Some(_), after: None } => {
             return Err(Problem::too_large("body, ids", "the numbers", MAX_PAGE, "letters"));
         }
-        ReplayBody { ids: None, after } => Which::Page { after },
+        ReplayBody { ids: None, after } => Which::Page { after: after.map(|id| id.0) },
         ReplayBody { .. } => {
             let both = Problem::bad_request("ids and after are two different questions");
             return Err(both.at("body").remedy(format!("send {FORM}")));

@@ -1,6 +1,6 @@
 //! `POST /v1/features/{view}`: rows, or keys at an instant, to features.
 
-use super::body::{self, Held};
+use super::body::{self, Held, Whole};
 use super::problem::Problem;
 use super::record::{Recording, Records};
 use super::reply::{Reply, write_reply};
@@ -34,7 +34,7 @@ pub const MAX_ROWS: usize = 1_000;
 pub(super) const DEFAULT_DEADLINE_MS: u64 = 50;
 
 /// The longest deadline that a call may ask for, milliseconds.
-const MAX_DEADLINE_MS: u64 = 10_000;
+pub(super) const MAX_DEADLINE_MS: u64 = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +47,7 @@ struct FeaturesBody<'a> {
     at: Option<&'a RawValue>,
     columns: Option<Vec<String>>,
     explain: Option<Explain>,
-    deadline_ms: Option<u64>,
+    deadline_ms: Option<Whole>,
     record: Option<bool>,
 }
 
@@ -215,7 +215,7 @@ pub(super) async fn retrieve(
 
 /// How long the answer may take.
 fn time(body: &FeaturesBody<'_>) -> Result<Duration, Problem> {
-    let deadline_ms = body.deadline_ms.unwrap_or(DEFAULT_DEADLINE_MS);
+    let deadline_ms = body.deadline_ms.map_or(DEFAULT_DEADLINE_MS, |ms| ms.0);
     match (1..=MAX_DEADLINE_MS).contains(&deadline_ms) {
         true => Ok(Duration::from_millis(deadline_ms)),
         false => Err(Problem::bad_request(format!("deadline_ms is {deadline_ms}"))

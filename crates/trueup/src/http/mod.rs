@@ -17,6 +17,7 @@ mod problem;
 mod record;
 mod replay;
 mod reply;
+mod request_schemas;
 mod score;
 pub(crate) mod server;
 mod stages;

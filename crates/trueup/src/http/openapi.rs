@@ -4,6 +4,7 @@
 use super::events::{MAX_EVENTS, MAX_EVENTS_BYTES};
 use super::features::{MAX_FEATURES_BYTES, MAX_ROWS};
 use super::record::Recorded;
+use super::request_schemas;
 use crate::ingest::dead_letters::MAX_PAGE;
 use crate::serve::Status;
 use axum::http::header;
@@ -145,14 +146,9 @@ fn score() -> Value {
     })
 }
 
-/// What Feast's clients send and take; the members that they pass over are left out.
+/// What Feast's clients take; the members that they pass over are left out.
 fn feast() -> Value {
     let strings = json!({ "type": "array", "items": { "type": "string" } });
-    let body = json!({ "type": "object", "required": ["entities"], "properties": {
-        "entities": { "type": "object", "minProperties": 1, "additionalProperties":
-            { "type": "array", "maxItems": MAX_ROWS } },
-        "features": strings, "feature_service": { "type": "string" },
-        "full_feature_names": { "type": "boolean" } } });
     let result = json!({ "type": "object", "required": ["values", "statuses", "event_timestamps"],
         "properties": {
             "values": { "type": "array" }, "statuses": strings, "event_timestamps": strings,
@@ -174,7 +170,8 @@ fn feast() -> Value {
         "summary": "Features as Feast's clients ask for them: by column, one result a name",
         "description": format!("At most {MAX_ROWS} rows and {MAX_FEATURES_BYTES} bytes."),
         "requestBody": {
-            "required": true, "content": { "application/json": { "schema": body } },
+            "required": true,
+            "content": { "application/json": { "schema": request_schemas::feast() } },
         },
         "responses": responses,
     })
@@ -210,7 +207,7 @@ fn events() -> Value {
 fn replay() -> Value {
     let from = json!({
         "name": "from", "in": "query", "description": "The first offset wanted, from 0",
-        "schema": { "type": "integer", "minimum": 0 },
+        "schema": { "type": "integer", "minimum": 0, "maximum": u64::MAX },
     });
     let content = json!({ "application/x-ndjson": { "schema": { "type": "string" } } });
     let lines = json!({ "description": "One record a line; none at the end", "content": content });
@@ -225,7 +222,7 @@ fn replay() -> Value {
 fn dead_letters() -> Value {
     let after = json!({
         "name": "after", "in": "query", "description": "The id behind which the page begins",
-        "schema": { "type": "integer", "minimum": 0 },
+        "schema": { "type": "integer", "minimum": 0, "maximum": u64::MAX },
     });
     let limit = json!({
         "name": "limit", "in": "query", "description": "Letters of a page; 100 unless said",
@@ -296,15 +293,7 @@ fn schemas() -> Value {
                 "type": { "type": "string" }, "title": { "type": "string" },
                 "status": { "type": "integer" }, "detail": { "type": "string" },
                 "at": { "type": "string" }, "remedy": { "type": "string" } } },
-        "FeaturesRequest": { "type": "object", "additionalProperties": false, "properties": {
-            "rows": { "type": "array", "maxItems": MAX_ROWS, "items": { "type": "object" } },
-            "keys": { "type": "array", "maxItems": MAX_ROWS,
-                "items": { "type": "object", "minProperties": 1 } },
-            "at": { "type": "string", "format": "date-time" },
-            "columns": { "type": "array", "items": { "type": "string" } },
-            "explain": { "enum": [true, false, "positions"] },
-            "deadline_ms": { "type": "integer", "minimum": 1, "maximum": 10_000 },
-            "record": { "type": "boolean" } } },
+        "FeaturesRequest": request_schemas::features(),
         "Features": { "type": "object", "required": ["view", "digest", "rows", "timing_us"],
             "properties": {
                 "view": { "type": "string" }, "digest": { "type": "string" },
@@ -320,10 +309,7 @@ fn schemas() -> Value {
                 "recorded": { "enum": Recorded::ALL.map(Recorded::name) },
                 "refused": { "type": "string" },
                 "explain": { "type": "array", "items": { "type": "object" } } } },
-        "EventsRequest": { "type": "object", "additionalProperties": false,
-            "required": ["events"], "properties": {
-                "events": { "type": "array", "maxItems": MAX_EVENTS,
-                    "items": { "type": "object" } } } },
+        "EventsRequest": request_schemas::events(),
         "EventsReply": { "type": "object", "required": ["accepted", "dead_letters"],
             "properties": {
                 "accepted": { "type": "integer" }, "applied": { "type": "boolean" },
@@ -368,9 +354,7 @@ fn letter_schemas() -> Value {
                 "partition": { "type": ["integer", "null"] },
                 "offset": { "type": ["integer", "null"] }, "reason": { "type": "string" },
                 "text": { "type": "string" }, "base64": { "type": "string" } } },
-        "ReplayRequest": { "type": "object", "additionalProperties": false, "properties": {
-            "ids": { "type": "array", "maxItems": MAX_PAGE, "items": { "type": "integer" } },
-            "after": { "type": "integer", "minimum": 0 } } },
+        "ReplayRequest": request_schemas::letters(),
         "Replayed": { "type": "object", "required": ["taken", "refused", "left_out", "next"],
             "properties": {
                 "taken": { "type": "integer" },

@@ -28,6 +28,7 @@ mod kill;
 mod misses;
 #[cfg(feature = "nats")]
 mod nats_server;
+mod openapi;
 mod outage;
 mod overload;
 mod parity;
