@@ -118,9 +118,15 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()> + Send + 'static
     })
 }
 
+/// Held back whatever is asked for: the client of NATS shows messages, which are events, from
+/// `debug` on.
+const QUIET: &str = "async_nats=warn";
+
 /// Logs to standard error, as much as TRUEUP_LOG says (warnings, unless it says otherwise).
 pub(super) fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TRUEUP_LOG")
+    let said = std::env::var("TRUEUP_LOG").ok().filter(|said| !said.trim().is_empty());
+    let said = format!("{},{QUIET}", said.as_deref().unwrap_or("warn"));
+    let filter = tracing_subscriber::EnvFilter::try_new(said)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     // A second call in one process keeps the first.
     let _ = tracing_subscriber::fmt()
