@@ -125,7 +125,6 @@ fn features() -> Value {
     })
 }
 
-/// The same body without `columns`, which are the model's.
 fn score() -> Value {
     let mut codes = POST_PROBLEMS.to_vec();
     codes[2].1 = "No such model";
@@ -140,7 +139,7 @@ fn score() -> Value {
         "parameters": [path_parameter("model", "A model of the folder that settings name")],
         "requestBody": {
             "required": true,
-            "content": { "application/json": { "schema": schema("FeaturesRequest") } },
+            "content": { "application/json": { "schema": schema("ScoreRequest") } },
         },
         "responses": responses(json_reply("One answer a row, in their order", "Scores"), &codes),
     })
@@ -294,6 +293,7 @@ fn schemas() -> Value {
                 "status": { "type": "integer" }, "detail": { "type": "string" },
                 "at": { "type": "string" }, "remedy": { "type": "string" } } },
         "FeaturesRequest": request_schemas::features(),
+        "ScoreRequest": request_schemas::score(),
         "Features": { "type": "object", "required": ["view", "digest", "rows", "timing_us"],
             "properties": {
                 "view": { "type": "string" }, "digest": { "type": "string" },

@@ -48,6 +48,15 @@ pub(super) fn features() -> Value {
     json!({ "oneOf": [object(&["rows"], of_rows), object(&["keys"], of_keys)] })
 }
 
+/// The same for a model, whose columns are its own.
+pub(super) fn score() -> Value {
+    let mut schema = features();
+    for each in schema["oneOf"].as_array_mut().into_iter().flatten() {
+        each["properties"]["columns"] = left_out();
+    }
+    schema
+}
+
 /// What Feast's clients send; the members that are passed over are left out.
 pub(super) fn feast() -> Value {
     let strings = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });

@@ -2,6 +2,7 @@
 //! settings that are refused for it.
 
 use super::database::{MAX_CONNECTIONS, MAX_ROWS};
+use super::models::{DEFAULT_FOLDER, MAX_THREADS};
 use super::reference::{code, loaded, span};
 use crate::serve::MILLION;
 use std::fmt;
@@ -28,7 +29,7 @@ const OTHER_PASSWORD: &str =
 
 /// Of all keys, in no order.
 pub(super) fn facts() -> Vec<Fact> {
-    let all = [store(), events(), bad(), server(), database(), bounds(), views()];
+    let all = [store(), events(), bad(), server(), database(), bounds(), views(), models()];
     all.into_iter().flatten().collect()
 }
 
@@ -364,5 +365,45 @@ fn views() -> Vec<Fact> {
             &["[views.risk]\nunknown = \"default\"", "[views.risk.defaults]\nn = 1"],
             "",
         ),
+    ]
+}
+
+/// Of models.
+fn models() -> Vec<Fact> {
+    let own = "what the model says of itself";
+    let late = "What does not fit keeps that model out, and shows in `/readyz?verbose`.";
+    let threads = loaded("[models]\nruntime = \"x\"").models.map(|models| models.threads);
+    vec![
+        fact("models", "table, see below", "none: nothing is scored", &["[models]"], ""),
+        fact(
+            "models.folder",
+            "path",
+            code(DEFAULT_FOLDER),
+            &["[models]\nruntime = \"x\"\nfolders = \"y\""],
+            "A folder that cannot be read ends the start.",
+        ),
+        fact(
+            "models.runtime",
+            "path",
+            "none: it must be set",
+            &[],
+            "A library that cannot be opened, or is too old, ends the start.",
+        ),
+        fact(
+            "models.threads",
+            format!("whole number, 1 to {MAX_THREADS}"),
+            code(threads.unwrap_or_default()),
+            &["[models]\nruntime = \"x\"\nthreads = 0"],
+            "",
+        ),
+        fact("models.NAME.view", "text", own, &[], late),
+        fact(
+            "models.NAME.columns",
+            "list of texts",
+            own,
+            &["[models]\nruntime = \"x\"\n[models.fraud]\ncolumns = []"],
+            late,
+        ),
+        fact("models.NAME.output", "text", own, &[], late),
     ]
 }

@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The folder of models where none is named.
-const DEFAULT_FOLDER: &str = "models";
+pub(super) const DEFAULT_FOLDER: &str = "models";
 
 /// The most threads of one run: a score of some rows is over before more of them have begun.
-const MAX_THREADS: usize = 64;
+pub(super) const MAX_THREADS: usize = 64;
 
 /// Models as they are written.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ModelsSaid {
-    /// The folder.
+    /// The folder: `NAME.onnx` in it is the model NAME.
     pub folder: Option<String>,
-    /// The library of ONNX Runtime.
+    /// The library of ONNX Runtime, 1.17 or later (docs/scoring.md).
     pub runtime: Option<String>,
-    /// Threads of one run.
+    /// Threads of one run; there are as many runs at a time as cores, divided by this, at most 8.
     pub threads: Option<usize>,
     /// Models by name, and what is misspelt.
     #[serde(flatten)]
@@ -44,11 +44,11 @@ pub struct ModelsSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
-    /// The view whose rows it scores.
+    /// The view whose rows it scores; goes before what the model says, as the others do.
     pub view: Option<String>,
     /// The view's columns in the order of its only input.
     pub columns: Option<Vec<String>>,
-    /// The output that has the score.
+    /// The output that has the score, where several could have it.
     pub output: Option<String>,
 }
 

@@ -14,11 +14,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// A struct's tables in the file, and the source with its comments.
-const TABLES: [(&str, &str, &str); 4] = [
+const TABLES: [(&str, &str, &str); 6] = [
     ("", "Layer", include_str!("raw.rs")),
     ("avro.STREAM", "AvroSaid", include_str!("avro.rs")),
     ("database_tables.STREAM", "TableSaid", include_str!("database.rs")),
     ("views.VIEW", "ViewSaid", include_str!("views.rs")),
+    ("models", "ModelsSaid", include_str!("models.rs")),
+    ("models.NAME", "ModelSettings", include_str!("models.rs")),
 ];
 
 /// Variables that set no key of the file.
@@ -64,13 +66,17 @@ of another name is not looked at.
 /// Whatever a test says that is not about `definitions`.
 const DEFINED: &str = "definitions = \"definitions\"\n";
 
-/// A struct's fields in its source, each with its comment on one line.
+/// A struct's fields in its source, each with its comment on one line. One that takes all other
+/// names is none: those are tables of their own.
 fn fields(source: &str, name: &str) -> Vec<(String, String)> {
     let open = format!("pub struct {name} {{\n");
     let (_, body) = source.split_once(&open).expect(name);
     let (body, _) = body.split_once("\n}").expect(name);
     let (mut found, mut comment) = (Vec::new(), Vec::new());
     for line in body.lines().map(str::trim) {
+        if line == "#[serde(flatten)]" {
+            break;
+        }
         if let Some(words) = line.strip_prefix("///") {
             comment.push(words.trim());
         } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|it| it.split_once(':'))

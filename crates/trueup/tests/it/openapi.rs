@@ -3,6 +3,7 @@
 //! or in a form or with a status that the document does not have; nothing that fits the document is
 //! refused for its form, and nothing that does not is taken.
 
+use crate::score::{Shelf, said};
 use crate::support::{SQL, Server, options, payment};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ fn document() -> Value {
             for parameter in parameters.into_iter().flatten() {
                 match parameter["name"].as_str().unwrap() {
                     "view" => parameter["schema"] = json!({ "enum": ["risk"] }),
+                    "model" => parameter["schema"] = json!({ "enum": ["count"] }),
                     "stream" => parameter["schema"] = json!({ "enum": [stream] }),
                     "from" => parameter["schema"]["maximum"] = json!(1),
                     _ => {}
@@ -63,20 +65,24 @@ fn document() -> Value {
     let key = json!({ "type": "object", "required": ["card"], "additionalProperties": false,
                       "properties": { "card": card } });
     let column = json!({ "enum": ["id", "amount", "payments_last_hour", "logins_last_hour"] });
-    let asked = &mut document["components"]["schemas"]["FeaturesRequest"]["oneOf"];
-    for (nth, (name, item)) in [("rows", row), ("keys", key)].into_iter().enumerate() {
-        asked[nth]["properties"][name]["items"] = item;
-        asked[nth]["properties"]["columns"]["items"] = column.clone();
+    for request in ["FeaturesRequest", "ScoreRequest"] {
+        let asked = &mut document["components"]["schemas"][request]["oneOf"];
+        for (nth, (name, item)) in [("rows", &row), ("keys", &key)].into_iter().enumerate() {
+            asked[nth]["properties"][name]["items"] = item.clone();
+            if request == "FeaturesRequest" {
+                asked[nth]["properties"]["columns"]["items"] = column.clone();
+            }
+        }
+        // A row that is recorded has a time of its own.
+        let mut recorded = asked[0].clone();
+        recorded["required"] = json!(["rows", "record"]);
+        recorded["properties"]["record"] = json!({ "enum": [true] });
+        let row = &mut recorded["properties"]["rows"]["items"];
+        row["required"] = json!(["id", "at", "card"]);
+        row["properties"]["at"] = time.clone();
+        asked[0]["properties"]["record"] = json!({ "enum": [false, null] });
+        asked.as_array_mut().unwrap().push(recorded);
     }
-    // A row that is recorded has a time of its own.
-    let mut recorded = asked[0].clone();
-    recorded["required"] = json!(["rows", "record"]);
-    recorded["properties"]["record"] = json!({ "enum": [true] });
-    let row = &mut recorded["properties"]["rows"]["items"];
-    row["required"] = json!(["id", "at", "card"]);
-    row["properties"]["at"] = time;
-    asked[0]["properties"]["record"] = json!({ "enum": [false, null] });
-    asked.as_array_mut().unwrap().push(recorded);
     let feast = &mut document["paths"]["/get-online-features"]["post"]["requestBody"];
     let asked = &mut feast["content"]["application/json"]["schema"]["oneOf"];
     let cards = json!({ "type": "array", "maxItems": 1_000, "items": card });
@@ -93,7 +99,12 @@ fn document() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_that_the_document_allows_is_answered_as_it_says_and_no_other_is_taken() {
     let token = Some(TOKEN.to_owned());
-    let server = Server::start(NodeOptions { token, ..options(SQL) }).await;
+    let shelf = Shelf::new();
+    shelf.put("count", "count");
+    let mut models = shelf.settings();
+    models.each.insert("count".into(), said(None, &["payments_last_hour"], None));
+    let models = Some(models);
+    let server = Server::start(NodeOptions { token, models, ..options(SQL) }).await;
     let events = json!([payment(1, 60, "1.00"), payment(2, 30, "2.00"), payment(3, 30, "x")]);
     server.push("payments", events).await;
     let login = json!({ "id": "a", "at": "2026-11-24T09:59:00Z", "card": 1 });

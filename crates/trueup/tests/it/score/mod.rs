@@ -71,13 +71,13 @@ fn python(arguments: &[&Path]) -> String {
 }
 
 /// Models of one or two operators, made once for a test, and a folder that a server looks at.
-struct Shelf {
+pub(crate) struct Shelf {
     made: tempfile::TempDir,
     served: tempfile::TempDir,
 }
 
 impl Shelf {
-    fn new() -> Shelf {
+    pub(crate) fn new() -> Shelf {
         let shelf =
             Shelf { made: tempfile::tempdir().unwrap(), served: tempfile::tempdir().unwrap() };
         python(&[Path::new("small"), shelf.made.path()]);
@@ -89,13 +89,13 @@ impl Shelf {
     }
 
     /// Serves a made model under a name, as a person should who replaces one.
-    fn put(&self, made: &str, name: &str) {
+    pub(crate) fn put(&self, made: &str, name: &str) {
         let draft = self.served.path().join("draft");
         std::fs::copy(self.made.path().join(format!("{made}.onnx")), &draft).unwrap();
         std::fs::rename(draft, self.path(name)).unwrap();
     }
 
-    fn settings(&self) -> ModelsSettings {
+    pub(crate) fn settings(&self) -> ModelsSettings {
         ModelsSettings {
             folder: self.served.path().to_path_buf(),
             runtime: runtime(),
@@ -163,7 +163,7 @@ async fn metric(server: &Server, line: &str) -> f64 {
 }
 
 /// What settings say of a model.
-fn said(view: Option<&str>, columns: &[&str], output: Option<&str>) -> ModelSettings {
+pub(crate) fn said(view: Option<&str>, columns: &[&str], output: Option<&str>) -> ModelSettings {
     let columns = columns.iter().map(|name| name.to_string()).collect::<Vec<_>>();
     ModelSettings {
         view: view.map(str::to_owned),
