@@ -145,7 +145,7 @@ impl Lens<'_> {
         places.iter().map(|&place| self.aggregate(place)).collect()
     }
 
-    fn frame(&self, place: usize) -> Frame {
+    pub(super) fn frame(&self, place: usize) -> Frame {
         let group = self.catalog.group(self.lookup.group);
         group.core.aggregates[self.aggregate(place)].frame
     }

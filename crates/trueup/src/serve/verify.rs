@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Clock};
 use tokio::sync::Semaphore;
-use trueup_core::{Id, Instant, Keep, Key, Micros, Stored, Value, read, receipts};
+use trueup_core::{Frame, Id, Instant, Keep, Key, Micros, Stored, Value, read, receipts};
 use trueup_sql::View;
 use trueup_store::{At, Detail};
 use xxhash_rust::xxh3::xxh3_64;
@@ -283,15 +283,33 @@ impl Sides<'_> {
     ) -> Option<BTreeSet<Difference>> {
         let mut differ = BTreeSet::new();
         let held = self.listed(ours)?.into_iter().zip(self.listed(theirs)?);
-        for (pair, (ours, theirs)) in pairs.iter().zip(held) {
+        for ((pair, place), (ours, theirs)) in pairs.iter().zip(self.places).zip(held) {
             if let (Some(_), Some(_)) = pair {
+                let from = self.begins(*place, &ours).max(self.begins(*place, &theirs));
+                let is_within = |it: &&(i64, String)| from.is_none_or(|from| *it >= from);
                 let only = |it: &(i64, String)| Difference::OnlyStore(it.0, it.1.clone());
-                differ.extend(ours.difference(&theirs).map(only));
+                differ.extend(ours.difference(&theirs).filter(is_within).map(only));
                 let only = |it: &(i64, String)| Difference::OnlyDatabase(it.0, it.1.clone());
-                differ.extend(theirs.difference(&ours).map(only));
+                differ.extend(theirs.difference(&ours).filter(is_within).map(only));
             }
         }
         Some(differ)
+    }
+
+    /// Where a frame begins that is full by its number of rows: there may be more behind it, and
+    /// the side that lacks a newer event shows one of these.
+    fn begins<'e>(
+        &self,
+        place: usize,
+        held: &'e BTreeSet<(i64, String)>,
+    ) -> Option<&'e (i64, String)> {
+        match self.lens.frame(place) {
+            // The row at the instant is none of those that are listed.
+            Frame::Rows { far, near } if held.len() > far.saturating_sub(near.max(1)) as usize => {
+                held.first()
+            }
+            Frame::Rows { .. } | Frame::Range { .. } => None,
+        }
     }
 
     /// Times and ids of the events that each frame holds.

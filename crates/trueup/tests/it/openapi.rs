@@ -69,8 +69,11 @@ fn document() -> Value {
         let asked = &mut document["components"]["schemas"][request]["oneOf"];
         for (nth, (name, item)) in [("rows", &row), ("keys", &key)].into_iter().enumerate() {
             asked[nth]["properties"][name]["items"] = item.clone();
-            if request == "FeaturesRequest" {
-                asked[nth]["properties"]["columns"]["items"] = column.clone();
+            let members = &mut asked[nth]["properties"];
+            match request {
+                "FeaturesRequest" => members["columns"]["items"] = column.clone(),
+                // Without time for it there is no score, which is a 503.
+                _ => members["deadline_ms"] = json!({ "enum": [10_000] }),
             }
         }
         // A row that is recorded has a time of its own.
