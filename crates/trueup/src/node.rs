@@ -13,7 +13,10 @@ use self::models::ModelsKeeper;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::database::{self, DatabaseError};
-use crate::http::{App, operations, router, server};
+#[cfg(feature = "grpc")]
+use crate::http::grpc;
+use crate::http::server::{self, Wire};
+use crate::http::{App, operations, router};
 use crate::ingest::backfill::LogState;
 use crate::ingest::source::{
     LogLook, LogSource, RedisStreamProducer, RedisStreamSettings, RedisStreamSource, Source,
@@ -35,6 +38,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use trueup_store::{
     EmbeddedStore, Log, MemoryStore, Options, RedisOptions, RedisStore, Store, StoreError,
 };
@@ -137,6 +141,8 @@ pub struct Node {
     app: Arc<App>,
     keeper: Keeper,
     models: Option<ModelsKeeper>,
+    /// Where gRPC is served too, if it is.
+    grpc: Option<TcpListener>,
 }
 
 impl Node {
@@ -151,7 +157,15 @@ impl Node {
         let app = Arc::clone(&follower.app);
         let keep = || tokio::task::block_in_place(|| ModelsKeeper::start(Arc::clone(&app)));
         let models = app.models.is_some().then(keep).transpose().map_err(IngestError::Thread)?;
-        Ok(Node { app, keeper: Keeper::start(follower)?, models })
+        Ok(Node { app, keeper: Keeper::start(follower)?, models, grpc: None })
+    }
+
+    /// With the gRPC mirror on an address of its own.
+    #[cfg(feature = "grpc")]
+    #[must_use]
+    pub fn with_grpc(mut self, listener: TcpListener) -> Node {
+        self.grpc = Some(listener);
+        self
     }
 
     /// What the handlers share.
@@ -175,16 +189,20 @@ impl Node {
     /// # Errors
     /// What ended a worker.
     pub async fn serve(
-        self,
+        mut self,
         listener: TcpListener,
         router: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), NodeError> {
-        let stop = async {
+        let (tell, told) = watch::channel(());
+        let app = Arc::clone(&self.app);
+        let stop = async move {
             stop.await;
-            self.app.health.stopping.store(true, Ordering::SeqCst);
+            app.health.stopping.store(true, Ordering::SeqCst);
+            tell.send_replace(());
         };
-        server::serve(listener, router, &self.app, stop).await;
+        let grpc = mirror(&self.app, self.grpc.take(), told);
+        tokio::join!(server::serve(listener, router, &self.app, Wire::Http1, stop), grpc);
         self.stop()
     }
 
@@ -205,6 +223,22 @@ impl Node {
         .map_err(NodeError::Ingest)
     }
 }
+
+/// Serves gRPC, where it is served, until told to stop.
+#[cfg(feature = "grpc")]
+async fn mirror(app: &Arc<App>, listener: Option<TcpListener>, mut told: watch::Receiver<()>) {
+    let stop = async move {
+        // Who tells is gone when it was told.
+        let _ = told.changed().await;
+    };
+    if let Some(listener) = listener {
+        grpc::serve(listener, Arc::clone(app), stop).await;
+    }
+}
+
+/// There is none: `with_grpc` is not there either.
+#[cfg(not(feature = "grpc"))]
+async fn mirror(_: &Arc<App>, _: Option<TcpListener>, _: watch::Receiver<()>) {}
 
 /// Takes events for a process that does not run, into the logs that its streams have; nothing of
 /// them is applied.

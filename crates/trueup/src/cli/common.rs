@@ -53,6 +53,9 @@ pub(super) struct SettingsArgs {
     /// The address to listen on, or of the server to talk to; `ingest` listens nowhere without it
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// The address of the gRPC mirror of `run` and `serve`; there is none without it
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    grpc_listen: Option<String>,
     /// How far the pipeline may be behind before values are STALE, such as 10s
     #[arg(long, value_name = "DURATION")]
     max_staleness: Option<String>,
@@ -81,6 +84,7 @@ impl SettingsArgs {
                 listen: self.listen.clone(),
                 // On the command line it can only mean this process.
                 ingest_listen: self.listen.clone(),
+                grpc_listen: self.grpc_listen.clone(),
                 max_staleness: self.max_staleness.clone(),
                 token_file: self.token_file.clone(),
                 insecure: self.insecure.then_some(true),

@@ -5,7 +5,7 @@ use super::Failure;
 use super::common::{self, SOME_REFUSED, SettingsArgs};
 use super::progress::bar;
 use crate::clock::Clock;
-use crate::http::server::serve;
+use crate::http::server::{Wire, serve};
 use crate::ingest::{FileError, Loaded, NewBeginning, PushError, load};
 use crate::node::{Node, NodeOptions};
 use crate::place::{SourcePlace, by_stream};
@@ -79,7 +79,9 @@ async fn ingest(
     let served = listener.map(|(listener, address)| {
         eprintln!("listening on http://{address}");
         let (app, router) = (Arc::clone(node.app()), node.operations());
-        tokio::spawn(async move { serve(listener, router, &app, std::future::pending()).await })
+        tokio::spawn(async move {
+            serve(listener, router, &app, Wire::Http1, std::future::pending()).await;
+        })
     });
     if served.is_none() && from_brokers {
         tracing::warn!(

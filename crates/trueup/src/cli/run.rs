@@ -74,10 +74,23 @@ fn begun_anew() -> Failure {
 async fn serve(options: NodeOptions, settings: &Settings) -> Result<(), Failure> {
     // The socket first: a port that is taken should not cost the opening of the store.
     let (listener, address) = listen(settings.listen, settings).await?;
+    #[cfg(feature = "grpc")]
+    let mirror = match settings.grpc_listen {
+        Some(on) => Some(listen(on, settings).await?),
+        None => None,
+    };
     let stop = stop_signal()?;
     let node = Node::start(options).map_err(|error| format!("error: {error}"))?;
     eprintln!("environment {}, state in {}", settings.environment, settings.store);
     eprintln!("listening on http://{address}");
+    #[cfg(feature = "grpc")]
+    let node = match mirror {
+        Some((listener, address)) => {
+            eprintln!("gRPC on {address}");
+            node.with_grpc(listener)
+        }
+        None => node,
+    };
     let router = node.router();
     node.serve(listener, router, stop).await.map_err(|error| format!("error: {error}").into())
 }

@@ -63,7 +63,10 @@ pub async fn examine(it: Examined<'_>, clock: &Clock) -> Facts {
         streams: streams(settings, &status),
         database: None,
         max_staleness_seconds: settings.max_staleness.as_secs_f64(),
-        listen: settings.listen.to_string(),
+        listen: match settings.grpc_listen {
+            None => settings.listen.to_string(),
+            Some(grpc) => format!("{}, gRPC on {grpc}", settings.listen),
+        },
         token: settings.token.is_some(),
         insecure: settings.insecure,
     };

@@ -3,7 +3,7 @@
 use super::admission::Kind;
 use super::body::{self, Media};
 use super::problem::Problem;
-use super::{App, Name, unknown};
+use super::{App, Live, Name, unknown};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, header};
@@ -19,8 +19,8 @@ pub const MAX_EVENTS_BYTES: usize = 16 << 20;
 /// Events of the largest call: what a disk takes in one sync without making others wait long.
 pub const MAX_EVENTS: usize = 50_000;
 
-/// How long `wait=applied` waits unless told, milliseconds.
-const DEFAULT_WAIT_MS: u64 = 5_000;
+/// How long `wait=applied` waits unless told.
+pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 /// How long it waits at most, milliseconds.
 const MAX_WAIT_MS: u64 = 60_000;
@@ -38,20 +38,23 @@ struct Parameters {
     wait: Option<Duration>,
 }
 
+/// What became of the events.
 #[derive(Serialize)]
-struct EventsReply {
-    accepted: usize,
-    dead_letters: Vec<Rejected>,
+pub(super) struct EventsReply {
+    pub(super) accepted: usize,
+    pub(super) dead_letters: Vec<Rejected>,
+    /// Whether they can be read, where that was waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    applied: Option<bool>,
+    pub(super) applied: Option<bool>,
 }
 
+/// An event that cannot be used.
 #[derive(Serialize)]
-struct Rejected {
-    index: usize,
+pub(super) struct Rejected {
+    pub(super) index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<String>,
-    reason: String,
+    pub(super) column: Option<String>,
+    pub(super) reason: String,
 }
 
 pub(super) async fn push(
@@ -60,9 +63,7 @@ pub(super) async fn push(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let live = app.live();
-    let number = live.catalog().streams().iter().position(|part| part.stream.name == stream);
-    let number =
-        number.ok_or_else(|| unknown("stream", &stream, &live.catalog().stream_names()))?;
+    let number = number(&live, &stream)?;
     let parameters = Parameters::of(request.uri().query().unwrap_or_default())?;
     let media = body::media(request.headers(), true)?;
     let bytes = body::read(&app.admission, request, MAX_EVENTS_BYTES).await?;
@@ -75,12 +76,31 @@ pub(super) async fn push(
             parsed.events.iter().map(|event| event.get().as_bytes()).collect()
         }
     };
+    let reply = into_log(&live, number, &rows, parameters.wait).await?;
+    let text = serde_json::to_string(&reply)
+        .map_err(|error| Problem::bad_request(format!("the reply cannot be written: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+/// The number of a stream.
+pub(super) fn number(live: &Live, stream: &str) -> Result<usize, Problem> {
+    let number = live.catalog().streams().iter().position(|part| part.stream.name == stream);
+    number.ok_or_else(|| unknown("stream", stream, &live.catalog().stream_names()))
+}
+
+/// Puts events into a stream's log, and waits, if it is to, until they can be read.
+pub(super) async fn into_log(
+    live: &Live,
+    number: usize,
+    rows: &[&[u8]],
+    wait: Option<Duration>,
+) -> Result<EventsReply, Problem> {
     if rows.len() > MAX_EVENTS {
         return Err(Problem::too_large("body, events", "the events", MAX_EVENTS, "events"));
     }
-    let pushed = live.pusher.push(number, &rows).await?;
+    let pushed = live.pusher.push(number, rows).await?;
     crate::fault::point("before-reply");
-    let applied = match parameters.wait {
+    let applied = match wait {
         None => None,
         Some(bound) => {
             let waited = live.pusher.progress[number].wait_for(&pushed.places);
@@ -92,11 +112,17 @@ pub(super) async fn push(
         column: rejected.column,
         reason: rejected.reason,
     });
-    let reply =
-        EventsReply { accepted: pushed.accepted, dead_letters: dead_letters.collect(), applied };
-    let text = serde_json::to_string(&reply)
-        .map_err(|error| Problem::bad_request(format!("the reply cannot be written: {error}")))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    Ok(EventsReply { accepted: pushed.accepted, dead_letters: dead_letters.collect(), applied })
+}
+
+/// How long to wait for events that were pushed, of a number of milliseconds as it was written.
+pub(super) fn bound(wait_ms: &str, at: &str) -> Result<Duration, Problem> {
+    let given = wait_ms.parse().ok().filter(|ms| (1..=MAX_WAIT_MS).contains(ms));
+    given.map(Duration::from_millis).ok_or_else(|| {
+        Problem::bad_request(format!("wait_ms={wait_ms} is not taken"))
+            .at(at)
+            .remedy(format!("give 1 to {MAX_WAIT_MS} milliseconds"))
+    })
 }
 
 /// The lines of a body that hold anything.
@@ -108,19 +134,12 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
 impl Parameters {
     fn of(query: &str) -> Result<Parameters, Problem> {
         let mut parameters = Parameters::default();
-        let mut bound_ms = DEFAULT_WAIT_MS;
+        let mut bounded = DEFAULT_WAIT;
         let mut wait = false;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("wait", "applied")) => wait = true,
-                Some(("wait_ms", number)) => {
-                    let given = number.parse().ok().filter(|ms| (1..=MAX_WAIT_MS).contains(ms));
-                    bound_ms = given.ok_or_else(|| {
-                        Problem::bad_request(format!("wait_ms={number} is not taken"))
-                            .at("query")
-                            .remedy(format!("give 1 to {MAX_WAIT_MS} milliseconds"))
-                    })?;
-                }
+                Some(("wait_ms", number)) => bounded = bound(number, "query")?,
                 _ => {
                     return Err(Problem::bad_request(format!("the parameter {pair} is not known"))
                         .at("query")
@@ -128,7 +147,7 @@ impl Parameters {
                 }
             }
         }
-        parameters.wait = wait.then(|| Duration::from_millis(bound_ms));
+        parameters.wait = wait.then_some(bounded);
         Ok(parameters)
     }
 }

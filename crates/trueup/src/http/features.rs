@@ -12,7 +12,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -73,11 +72,45 @@ pub(super) async fn features(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let live = app.live();
-    let view = live.catalog().view(&name).ok_or_else(|| no_view(&app, &live, &name))?;
+    let view = view(&app, &live, &name)?;
     let bytes = from_caller(&app, request).await?;
-    let arrived = Instant::now();
+    let answered = answered(&app, &live, view, &Ask::of(&bytes), write_reply).await;
+    answered.map(|(text, stages)| (stages.headers(), text).into_response())
+}
+
+/// What is asked, when it is here.
+pub(super) struct Ask<'a> {
+    /// As the body of this route.
+    json: &'a [u8],
+    /// When it was here: the deadline counts from then.
+    arrived: Instant,
+    /// How long it took to make that body of what came.
+    unpacked: Duration,
+}
+
+impl<'a> Ask<'a> {
+    /// A body that has just come.
+    pub(super) fn of(json: &'a [u8]) -> Ask<'a> {
+        Ask { json, arrived: Instant::now(), unpacked: Duration::ZERO }
+    }
+
+    /// A body that was just made of what had arrived.
+    #[cfg(feature = "grpc")]
+    pub(super) fn made(json: &'a [u8], arrived: Instant) -> Ask<'a> {
+        Ask { json, arrived, unpacked: arrived.elapsed() }
+    }
+}
+
+/// Answers when its turn comes; `write` makes the reply.
+pub(super) async fn answered<T>(
+    app: &App,
+    live: &Arc<Live>,
+    view: &View,
+    ask: &Ask<'_>,
+    write: impl FnOnce(&Reply<'_>) -> (T, Stages),
+) -> Result<(T, Stages), Problem> {
     let answered = match app.admission.answer().await {
-        Ok(admitted) => admitted.work(answer(&app, &live, view, &bytes, arrived)).await,
+        Ok(admitted) => admitted.work(answer(app, live, view, ask, write)).await,
         Err(problem) => Err(problem),
     };
     let failed = answered.as_ref().err().map(|problem| problem.status());
@@ -96,6 +129,11 @@ pub(super) async fn from_caller(app: &App, request: Request<Body>) -> Result<Hel
     body::read(&app.admission, request, MAX_FEATURES_BYTES).await
 }
 
+/// A view that is served.
+pub(super) fn view<'a>(app: &App, live: &'a Live, name: &str) -> Result<&'a View, Problem> {
+    live.catalog().view(name).ok_or_else(|| no_view(app, live, name))
+}
+
 /// The problem of a view that is not served, or not yet.
 fn no_view(app: &App, live: &Live, name: &str) -> Problem {
     let problem = unknown("view", name, &live.catalog().view_names());
@@ -107,18 +145,17 @@ fn no_view(app: &App, live: &Live, name: &str) -> Problem {
     }
 }
 
-async fn answer(
+async fn answer<T>(
     app: &App,
     live: &Arc<Live>,
     view: &View,
-    bytes: &Bytes,
-    arrived: Instant,
-) -> Result<Response, Problem> {
-    let got = retrieve(app, live, view, bytes, arrived, Columns::OfCaller).await?;
-    let reply = Reply { catalog: live.catalog(), view, got: &got, scored: None };
-    let (text, stages) = write_reply(&reply);
+    ask: &Ask<'_>,
+    write: impl FnOnce(&Reply<'_>) -> (T, Stages),
+) -> Result<(T, Stages), Problem> {
+    let got = retrieve(app, live, view, ask, Columns::OfCaller).await?;
+    let (reply, stages) = write(&Reply { catalog: live.catalog(), view, got: &got, scored: None });
     app.metrics.answered(&view.name, &stages, &got.answered);
-    Ok((stages.headers(), text).into_response())
+    Ok((reply, stages))
 }
 
 /// Whose columns are retrieved.
@@ -161,13 +198,13 @@ pub(super) async fn retrieve(
     app: &App,
     live: &Arc<Live>,
     view: &View,
-    bytes: &Bytes,
-    arrived: Instant,
+    ask: &Ask<'_>,
     columns: Columns<'_>,
 ) -> Result<Retrieved, Problem> {
-    let (began, queue) = (Instant::now(), arrived.elapsed());
+    let &Ask { json, arrived, unpacked } = ask;
+    let (began, queue) = (Instant::now(), arrived.elapsed().saturating_sub(unpacked));
     let form = "{\"rows\": [{...}]} or {\"keys\": [{...}]}";
-    let body: FeaturesBody<'_> = body::object(bytes, form)?;
+    let body: FeaturesBody<'_> = body::object(json, form)?;
     let time = time(&body)?;
     let (outputs, share) = match columns {
         Columns::OfCaller => {
@@ -194,7 +231,7 @@ pub(super) async fn retrieve(
         asked.detail = Detail::Positions;
     }
     asked.receipts = body.explain == Some(Explain::Whole(true));
-    let parse = began.elapsed();
+    let parse = unpacked + began.elapsed();
     let (answered, records) = match &recording {
         None => (live.serving.answer(view, outputs, &asked, until).await, None),
         Some(recording) => {

@@ -82,6 +82,12 @@ fn is_verbose(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|q| q.starts_with("verbose")))
 }
 
+/// Whether requests are answered with values.
+#[cfg(feature = "grpc")]
+pub(super) async fn is_ready(app: &App) -> bool {
+    parts(app).await.iter().all(|part| part.trouble.is_none())
+}
+
 async fn parts(app: &App) -> Vec<Part> {
     let stopping = app.health.stopping.load(Ordering::SeqCst);
     let mut parts = vec![Part::new("process", stopping.then(|| "it is stopping".to_string()))];

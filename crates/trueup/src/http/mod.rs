@@ -10,6 +10,8 @@ mod events;
 mod explain;
 mod feast;
 mod features;
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc;
 mod health;
 mod metrics;
 mod openapi;

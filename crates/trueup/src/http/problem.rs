@@ -9,13 +9,13 @@ use trueup_store::StoreError;
 /// What a caller is told instead of an answer.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    status: StatusCode,
-    kind: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) kind: &'static str,
     title: &'static str,
-    detail: String,
-    at: Option<String>,
-    remedy: String,
-    retry_after_s: Option<u32>,
+    pub(super) detail: String,
+    pub(super) at: Option<String>,
+    pub(super) remedy: String,
+    pub(super) retry_after_s: Option<u32>,
 }
 
 impl Problem {

@@ -18,7 +18,8 @@ pub(super) async fn views(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-fn about(live: &Live, view: &View) -> Value {
+/// The columns of the stream that a look-up of the view gives.
+pub(super) fn keys<'a>(live: &'a Live, view: &View) -> Vec<&'a str> {
     let stream = &live.catalog().streams()[view.stream].stream;
     let mut keys: Vec<&str> = Vec::new();
     for &column in view.lookups.iter().flat_map(|lookup| &lookup.keys) {
@@ -27,6 +28,11 @@ fn about(live: &Live, view: &View) -> Value {
             keys.push(name);
         }
     }
+    keys
+}
+
+fn about(live: &Live, view: &View) -> Value {
+    let stream = &live.catalog().streams()[view.stream].stream;
     let columns = view
         .outputs
         .iter()
@@ -38,7 +44,7 @@ fn about(live: &Live, view: &View) -> Value {
         "view": view.name,
         "digest": view.digest.to_string(),
         "stream": stream.name,
-        "keys": keys,
+        "keys": keys(live, view),
         "columns": columns.collect::<Vec<Value>>(),
         "row": row.collect::<Vec<Value>>(),
     })

@@ -203,6 +203,13 @@ fn server() -> Vec<Fact> {
             "A port that is taken ends the start.",
         ),
         fact(
+            "grpc_listen",
+            "`ADDRESS:PORT`",
+            "none: no gRPC",
+            &["grpc_listen = \"9000\""],
+            "A port that is taken ends the start.",
+        ),
+        fact(
             "token_file",
             "path",
             "none: callers need no token",

@@ -64,6 +64,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The same of a process that only applies events; it listens nowhere unless told.
     pub ingest_listen: Option<SocketAddr>,
+    /// The address of the gRPC mirror, if there is one.
+    pub grpc_listen: Option<SocketAddr>,
     /// How far behind the pipeline may be before values are STALE.
     pub max_staleness: Duration,
     /// The bearer token of this server's callers.
@@ -87,6 +89,7 @@ impl fmt::Debug for Settings {
             .field("models", &self.models)
             .field("listen", &self.listen)
             .field("ingest_listen", &self.ingest_listen)
+            .field("grpc_listen", &self.grpc_listen)
             .field("max_staleness", &self.max_staleness)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("insecure", &self.insecure)
@@ -203,6 +206,7 @@ impl Settings {
         let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let ingest_listen =
             address("ingest_listen", raw.find(|layer| layer.ingest_listen.as_ref()))?;
+        let grpc_listen = grpc_listen(raw)?;
         let max_staleness = match raw.find(|layer| layer.max_staleness.as_ref()) {
             None => DEFAULT_MAX_STALENESS,
             Some((place, said)) => duration(said)
@@ -210,7 +214,11 @@ impl Settings {
         };
         let token = raw.token()?;
         let insecure = raw.find(|layer| layer.insecure.as_ref()).is_some_and(|(_, said)| *said);
-        for (setting, listen) in [("listen", Some(listen)), ("ingest_listen", ingest_listen)] {
+        for (setting, listen) in [
+            ("listen", Some(listen)),
+            ("ingest_listen", ingest_listen),
+            ("grpc_listen", grpc_listen),
+        ] {
             let Some(open) = listen.filter(|listen| !listen.ip().is_loopback()) else { continue };
             if token.is_none() && !insecure {
                 let reason = format!(
@@ -235,6 +243,7 @@ impl Settings {
             models: models::models(raw)?,
             listen,
             ingest_listen,
+            grpc_listen,
             max_staleness,
             token,
             insecure,
@@ -255,6 +264,19 @@ fn bad_records(raw: &Raw) -> Result<BadRecords, SettingsError> {
         }
     };
     Ok(BadRecords { max_percent, also_to: places::dead_letters(raw)? })
+}
+
+/// The address of the gRPC mirror, in programs that have it.
+fn grpc_listen(raw: &Raw) -> Result<Option<SocketAddr>, SettingsError> {
+    let said = raw.find(|layer| layer.grpc_listen.as_ref());
+    match &said {
+        Some((place, _)) if !cfg!(feature = "grpc") => {
+            let reason = "this program was built without gRPC; build it with the feature `grpc`: \
+                          cargo build --release --features grpc";
+            Err(value("grpc_listen", place.to_string(), reason.into()))
+        }
+        _ => address("grpc_listen", said),
+    }
 }
 
 /// An address that was said, if one was.

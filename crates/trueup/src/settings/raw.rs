@@ -90,6 +90,8 @@ pub struct Layer {
     /// The same for a process that only applies events (`trueup ingest`): health, metrics, status
     /// and dead letters. There `--listen` sets it.
     pub ingest_listen: Option<String>,
+    /// Where the gRPC mirror listens (docs/grpc.md); needs a build with the feature `grpc`.
+    pub grpc_listen: Option<String>,
     /// How far the pipeline may be behind before values are `STALE`.
     pub max_staleness: Option<String>,
     /// A file whose first line is the bearer token that callers must have: 16 visible characters of
@@ -394,6 +396,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         models: None,
         listen: variable("TRUEUP_LISTEN"),
         ingest_listen: variable("TRUEUP_INGEST_LISTEN"),
+        grpc_listen: variable("TRUEUP_GRPC_LISTEN"),
         max_staleness: variable("TRUEUP_MAX_STALENESS"),
         token_file: variable("TRUEUP_TOKEN_FILE"),
         insecure: switch("insecure", "TRUEUP_INSECURE")?,

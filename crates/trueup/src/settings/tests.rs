@@ -75,6 +75,27 @@ fn a_process_that_only_applies_listens_where_it_is_told_and_not_where_the_server
     assert!(address(server, &open).unwrap_err().contains("setting ingest_listen (no token)"));
 }
 
+#[cfg(feature = "grpc")]
+#[test]
+fn grpc_listens_nowhere_unless_told_and_by_the_same_rules() {
+    let address = |said: &str| {
+        let text = format!("definitions = 'a.sql'\n{said}");
+        load(&text, &[], None, Layer::default()).map(|settings| settings.grpc_listen)
+    };
+    assert_eq!(address(""), Ok(None));
+    let here = SocketAddr::from(([127, 0, 0, 1], 8002));
+    assert_eq!(address("grpc_listen = '127.0.0.1:8002'"), Ok(Some(here)));
+    let open = address("grpc_listen = '0.0.0.0:8002'").unwrap_err();
+    assert!(open.contains("setting grpc_listen (no token)"), "{open}");
+}
+
+#[cfg(not(feature = "grpc"))]
+#[test]
+fn a_program_without_grpc_says_how_to_build_one_with_it() {
+    let text = "definitions = 'a.sql'\ngrpc_listen = '127.0.0.1:8002'";
+    refused(text, "dev", "cargo build --release --features grpc");
+}
+
 #[test]
 fn a_token_is_never_printed() {
     let token = [("TRUEUP_TOKEN", "canary-0123456789")];

@@ -22,6 +22,8 @@ mod doctor;
 #[cfg(feature = "kafka")]
 mod failover;
 mod feast;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod hot;
 mod kill;
 #[cfg(feature = "postgres")]

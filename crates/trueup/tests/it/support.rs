@@ -94,10 +94,11 @@ impl Drop for Server {
 impl Server {
     pub(crate) async fn start(options: NodeOptions) -> Server {
         let token = options.token.clone();
-        Server::of_node(Node::start(options).unwrap(), token).await
+        Server::of(Node::start(options).unwrap(), token).await
     }
 
-    pub(crate) async fn of_node(node: Node, token: Option<String>) -> Server {
+    /// Of a node that wants this token.
+    pub(crate) async fn of(node: Node, token: Option<String>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

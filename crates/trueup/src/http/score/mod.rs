@@ -6,7 +6,7 @@ mod metrics;
 
 pub(super) use metrics::ScoreMetrics;
 
-use super::features::{Columns, from_caller, retrieve};
+use super::features::{Ask, Columns, from_caller, retrieve};
 use super::problem::Problem;
 use super::reply::{Reply, Scored, write_reply};
 use super::stages::Stages;
@@ -16,7 +16,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,9 +26,20 @@ pub(super) async fn score(
 ) -> Result<Response, Problem> {
     let (models, model) = find(&app, &name)?;
     let bytes = from_caller(&app, request).await?;
-    let arrived = Instant::now();
+    let scored = scored(&app, models, &model, &Ask::of(&bytes), write_reply).await;
+    scored.map(|(text, stages)| (stages.headers(), text).into_response())
+}
+
+/// Scores when its turn comes; `write` makes the reply.
+pub(super) async fn scored<T>(
+    app: &App,
+    models: &Models,
+    model: &Arc<Model>,
+    ask: &Ask<'_>,
+    write: impl FnOnce(&Reply<'_>) -> (T, Stages),
+) -> Result<(T, Stages), Problem> {
     let scored = match app.admission.answer().await {
-        Ok(admitted) => admitted.work(answer(&app, models, &model, &bytes, arrived)).await,
+        Ok(admitted) => admitted.work(answer(app, models, model, ask, write)).await,
         Err(problem) => Err(problem),
     };
     app.metrics.scores.request(&model.name, scored.as_ref().err().map(Problem::status));
@@ -37,7 +47,7 @@ pub(super) async fn score(
 }
 
 /// The model of a name.
-fn find<'a>(app: &'a App, name: &str) -> Result<(&'a Models, Arc<Model>), Problem> {
+pub(super) fn find<'a>(app: &'a App, name: &str) -> Result<(&'a Models, Arc<Model>), Problem> {
     let unknown = |remedy: String| {
         Problem::new(StatusCode::NOT_FOUND, "unknown-name", "No such model")
             .detail(format!("there is no model {name}"))
@@ -66,13 +76,13 @@ fn unfit(name: &str, why: &str) -> Problem {
         .remedy("mend what it says; a file that is put in its place is loaded within seconds")
 }
 
-async fn answer(
+async fn answer<T>(
     app: &App,
     models: &Models,
     model: &Arc<Model>,
-    bytes: &Bytes,
-    arrived: Instant,
-) -> Result<Response, Problem> {
+    ask: &Ask<'_>,
+    write: impl FnOnce(&Reply<'_>) -> (T, Stages),
+) -> Result<(T, Stages), Problem> {
     let live = app.live();
     let catalog = live.catalog();
     let unfit = |why: &str| unfit(&model.name, why);
@@ -81,18 +91,17 @@ async fn answer(
     })?;
     let bound = model.bound(view).map_err(|why| unfit(&why))?;
     let columns = Columns::OfModel(&bound.columns);
-    let got = retrieve(app, &live, view, bytes, arrived, columns).await?;
+    let got = retrieve(app, &live, view, ask, columns).await?;
     let began = Instant::now();
     let scores = models.score(model, &bound, &got.answered, got.deadline).await;
     let scores = scores.map_err(|error| got.problem(problem(model, error)))?;
     let inference = began.elapsed();
     let (name, version) = (&*model.name, &*model.version);
     let scored = Scored { model: name, version, scores: &scores, inference };
-    let reply = Reply { catalog, view, got: &got, scored: Some(scored) };
-    let (text, stages) = write_reply(&reply);
+    let (reply, stages) = write(&Reply { catalog, view, got: &got, scored: Some(scored) });
     app.metrics.answered(&view.name, &Stages { inference: None, ..stages }, &got.answered);
     app.metrics.scores.scored(name, inference, &scores);
-    Ok((stages.headers(), text).into_response())
+    Ok((reply, stages))
 }
 
 fn problem(model: &Model, error: ScoreError) -> Problem {

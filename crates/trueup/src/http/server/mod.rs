@@ -14,12 +14,17 @@
 //! the new one is told so and closed: left in the system's backlog it would seem connected and hear
 //! nothing, and its caller could not turn to another server.
 //!
-//! HTTP/1.1 only; what speaks HTTP/2 or TLS stands in front.
+//! HTTP/1.1; what speaks HTTP/2 or TLS stands in front. gRPC has an address of its own, where only
+//! HTTP/2 is spoken (`streams`).
 
 mod doors;
 mod patient;
+#[cfg(feature = "grpc")]
+mod streams;
 
 pub(super) use doors::Doors;
+#[cfg(feature = "grpc")]
+pub(super) use streams::may_last;
 
 use super::App;
 use axum::Router;
@@ -32,7 +37,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use patient::Patient;
 use std::io::{ErrorKind, Write};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -60,12 +66,27 @@ const DRAIN: Duration = Duration::from_secs(10);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
                       content-length: 0\r\n\r\n";
 
+/// What is spoken on the connections of an address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wire {
+    Http1,
+    #[cfg(feature = "grpc")]
+    Http2,
+}
+
+/// A connection's caller.
+struct Caller {
+    inside: Inside,
+    has_asked: AtomicBool,
+}
+
 /// Serves a router until `stop` is done; then closes what is idle, and lets requests under way end
 /// within [`DRAIN`].
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     app: &App,
+    wire: Wire,
     stop: impl Future<Output = ()>,
 ) {
     let doors = &app.doors;
@@ -82,9 +103,10 @@ pub(crate) async fn serve(
                 failing = false;
                 match doors.enter() {
                     Some(inside) => {
-                        tokio::spawn(converse(stream, router.clone(), inside, told.clone()));
+                        let router = router.clone();
+                        tokio::spawn(converse(stream, router, wire, inside, told.clone()));
                     }
-                    None => turn_away(stream),
+                    None => turn_away(stream, wire),
                 }
             }
             Err(error) if is_of_its_caller(error.kind()) => {}
@@ -113,37 +135,66 @@ fn is_of_its_caller(kind: ErrorKind) -> bool {
     matches!(kind, ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Says that there is no room, as far as that goes without waiting for the caller.
-fn turn_away(stream: TcpStream) {
-    let _ = stream.into_std().and_then(|mut stream| stream.write(FULL));
+/// Says that there is no room, as far as that goes without waiting for the caller. HTTP/2 has no
+/// word for it before it was greeted; that the connection ends is UNAVAILABLE to gRPC's clients.
+fn turn_away(stream: TcpStream, wire: Wire) {
+    if matches!(wire, Wire::Http1) {
+        let _ = stream.into_std().and_then(|mut stream| stream.write(FULL));
+    }
 }
 
 /// One connection, to its end.
 async fn converse(
     stream: TcpStream,
     router: Router,
+    wire: Wire,
     inside: Inside,
-    mut told: watch::Receiver<()>,
+    told: watch::Receiver<()>,
 ) {
     // Of a socket that is broken already the first read tells.
     let _ = stream.set_nodelay(true);
-    let (has_asked, router) = (AtomicBool::new(false), TowerToHyperService::new(router));
-    let service = service_fn(|request: Request<Incoming>| {
-        has_asked.store(true, Ordering::Relaxed);
-        let (answer, inside) = (router.call(request), &inside);
+    let caller = Arc::new(Caller { inside, has_asked: AtomicBool::new(false) });
+    let (router, asking) = (TowerToHyperService::new(router), Arc::clone(&caller));
+    let service = service_fn(move |request: Request<Incoming>| {
+        asking.has_asked.store(true, Ordering::Relaxed);
+        let (answer, caller) = (router.call(request), Arc::clone(&asking));
         async move {
             let answer = answer.await;
-            inside.answered();
+            caller.inside.answered();
             answer
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .max_header_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service);
+    let stream = TokioIo::new(Patient::new(stream));
+    match wire {
+        Wire::Http1 => {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE_TIMEOUT)
+                .max_header_size(MAX_HEAD_BYTES)
+                .serve_connection(stream, service);
+            let end = http1::Connection::graceful_shutdown;
+            attend(connection, end, HEAD_TIMEOUT, &caller, told).await;
+        }
+        #[cfg(feature = "grpc")]
+        Wire::Http2 => {
+            let connection = streams::builder().serve_connection(stream, service);
+            let end = hyper::server::conn::http2::Connection::graceful_shutdown;
+            attend(connection, end, streams::FIRST_CALL_TIMEOUT, &caller, told).await;
+        }
+    }
+}
+
+/// Drives a connection until it ends, its caller asks nothing for too long or has to go. `end`
+/// has it take no more requests.
+async fn attend<C: Future>(
+    connection: C,
+    end: impl Fn(Pin<&mut C>),
+    first: Duration,
+    caller: &Caller,
+    mut told: watch::Receiver<()>,
+) {
     let mut connection = pin!(connection);
-    let mut first_head = pin!(tokio::time::sleep(HEAD_TIMEOUT));
+    let mut first_head = pin!(tokio::time::sleep(first));
     let (mut is_first, mut is_ending) = (true, false);
     loop {
         tokio::select! {
@@ -151,16 +202,16 @@ async fn converse(
             _ = connection.as_mut() => return,
             _ = told.changed(), if !is_ending => {
                 is_ending = true;
-                connection.as_mut().graceful_shutdown();
+                end(connection.as_mut());
             }
             () = first_head.as_mut(), if is_first => {
                 is_first = false;
-                if !has_asked.load(Ordering::Relaxed) {
-                    inside.doors().count(What::Silent);
+                if !caller.has_asked.load(Ordering::Relaxed) {
+                    caller.inside.doors().count(What::Silent);
                     return;
                 }
             }
-            () = inside.told_to_go() => return,
+            () = caller.inside.told_to_go() => return,
         }
     }
 }

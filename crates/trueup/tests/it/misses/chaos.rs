@@ -70,7 +70,7 @@ impl Scene {
             NodeOptions { catalog, database: database_of, max_staleness: BOUND, ..on_redis };
         let node = Node::start(options).unwrap();
         let serving = node.app().live().serving.clone();
-        let server = Server::of_node(node, None).await;
+        let server = Server::of(node, None).await;
         Scene { server, serving, database, _postgres: postgres, _data: data }
     }
 
