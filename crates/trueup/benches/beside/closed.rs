@@ -3,11 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// How long a caller waits that was refused.
+const REFUSED_PAUSE: Duration = Duration::from_millis(10);
+
 /// What the callers met.
 #[derive(Debug, Default)]
 pub(crate) struct Met {
+    /// Answers with what was asked for.
     pub(crate) per_second: f64,
-    /// Sorted.
+    pub(crate) refused: usize,
+    /// Of answers, sorted.
     times: Vec<Duration>,
 }
 
@@ -19,8 +24,8 @@ impl Met {
 }
 
 /// Has `callers` ask in turn until `phase` is over; requests that have begun are waited for. `call`
-/// gets the caller and a number that nobody else has.
-pub(crate) async fn run<F: Future<Output = ()> + Send>(
+/// gets the caller and a number that nobody else has, and says whether it was answered.
+pub(crate) async fn run<F: Future<Output = bool> + Send>(
     callers: usize,
     phase: Duration,
     call: impl Fn(usize, u64) -> F + Clone + Send + 'static,
@@ -30,21 +35,28 @@ pub(crate) async fn run<F: Future<Output = ()> + Send>(
     let one = |caller| {
         let call = call.clone();
         tokio::spawn(async move {
-            let mut times = Vec::new();
+            let (mut times, mut refused) = (Vec::new(), 0);
             while began.elapsed() < phase {
                 let sent = Instant::now();
-                call(caller, NUMBER.fetch_add(1, Ordering::Relaxed)).await;
-                times.push(sent.elapsed());
+                match call(caller, NUMBER.fetch_add(1, Ordering::Relaxed)).await {
+                    true => times.push(sent.elapsed()),
+                    false => {
+                        refused += 1;
+                        tokio::time::sleep(REFUSED_PAUSE).await;
+                    }
+                }
             }
-            times
+            (times, refused)
         })
     };
     let asked: Vec<_> = (0..callers).map(one).collect();
-    let mut times = Vec::new();
+    let (mut times, mut refused) = (Vec::new(), 0);
     for caller in asked {
-        times.extend(caller.await.expect("every request is answered"));
+        let (of_caller, refused_to) = caller.await.expect("no request fails");
+        times.extend(of_caller);
+        refused += refused_to;
     }
     let per_second = times.len() as f64 / began.elapsed().as_secs_f64();
     times.sort_unstable();
-    Met { per_second, times }
+    Met { per_second, refused, times }
 }

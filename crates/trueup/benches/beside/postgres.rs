@@ -64,6 +64,7 @@ impl Postgres {
                 let card = card(number).cast_signed();
                 let row = client.query_one(statement, &[&card, &asked]).await.unwrap();
                 assert!(row.get::<_, i64>(0) > 0, "a card without payments");
+                true
             }
         })
         .await
