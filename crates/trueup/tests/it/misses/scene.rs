@@ -1,7 +1,7 @@
 //! Definitions, events in a database and in a store, and servers that miss.
 
 use crate::postgres_server::PostgresServer;
-use crate::support::{TEN, catalog, options};
+use crate::support::{Server, TEN, catalog, options};
 use arrow::array::ArrayRef;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -136,33 +136,12 @@ pub(crate) async fn applied() -> Serving {
 /// The same without these payments.
 pub(crate) async fn applied_without(left_out: &[i64]) -> Serving {
     let node = Node::start(options(SQL)).unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base_url = format!("http://{}", listener.local_addr().unwrap());
     let serving = node.app().live().serving.clone();
-    let router = node.router();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let signal = async move {
-        let _ = stopped.await;
-    };
-    let ended = tokio::spawn(node.serve(listener, router, signal));
-    let server = trueup::client::ClientOptions { base_url, ..Default::default() };
-    let client = trueup::client::Client::new(&server).unwrap();
-    for (stream, events) in [
-        (
-            "payments",
-            (0..PAYMENTS).filter(|id| !left_out.contains(id)).map(payment).collect::<Vec<_>>(),
-        ),
-        ("logins", (0..LOGINS).map(login).collect()),
-    ] {
-        let body = json!({ "events": events }).to_string();
-        let path = format!("/v1/events/{stream}?wait=applied");
-        let media = Some("application/json");
-        let reply = client.request(hyper::Method::POST, &path, media, body.into()).await.unwrap();
-        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
-    }
-    drop(client);
-    stop.send(()).unwrap();
-    ended.await.unwrap().unwrap();
+    let server = Server::of(node, None).await;
+    let payments = (0..PAYMENTS).filter(|id| !left_out.contains(id)).map(payment).collect();
+    server.push("payments", payments).await;
+    server.push("logins", (0..LOGINS).map(login).collect()).await;
+    server.stop().await;
     serving
 }
 
