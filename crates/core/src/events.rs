@@ -44,10 +44,15 @@ pub struct Met {
 impl Events {
     /// No events, for a group with these slots.
     pub fn new(slots: &[Kind]) -> Events {
+        Events::with_capacity(slots, 0)
+    }
+
+    /// The same with room for `n` events.
+    pub(crate) fn with_capacity(slots: &[Kind], n: usize) -> Events {
         Events {
-            times: Vec::new(),
-            ids: Vec::new(),
-            slots: slots.iter().map(Column::new).collect(),
+            times: Vec::with_capacity(n),
+            ids: Vec::with_capacity(n),
+            slots: slots.iter().map(|kind| Column::with_capacity(kind, n)).collect(),
         }
     }
 
@@ -140,6 +145,11 @@ impl Events {
         let losers = self.settle(&more, &mut newcomers, &mut met, beaten);
         met.added = newcomers.len() as u64;
         newcomers.sort_unstable_by(|&a, &b| more.order(a as usize, &more, b as usize));
+        // As most tails are that no compaction has seen yet: each event once, and in order.
+        let is_whole = newcomers.len() == more.len() && newcomers.is_sorted();
+        if self.is_empty() && is_whole {
+            return (more, met);
+        }
         let in_order = losers.is_empty()
             && newcomers.first().is_none_or(|&first| {
                 self.is_empty() || self.order(self.len() - 1, &more, first as usize).is_lt()

@@ -61,7 +61,10 @@ pub struct Partials {
 /// [`Corrupt`] if the bytes are damaged or belong to another key.
 pub fn inspect(plan: &Plan, key: &[u8], stored: Stored<'_>) -> Result<Inspected, Corrupt> {
     let mut tail = Vec::new();
-    records(&plan.group, key, stored.tail, |event, position, _| tail.push((event, position)))?;
+    records(&plan.group, key, stored.tail, |record, _| {
+        let position = record.position;
+        tail.push((record.event(), position));
+    })?;
     let alone = Stored { tail: &[], ..stored };
     let base = match (stored.base, plan.group.keep) {
         (None, _) => None,

@@ -59,6 +59,8 @@ pub struct View {
     /// Schema of the rows that outputs are evaluated on: the stream's columns, then one column for
     /// each aggregate of each lookup, in that order.
     pub row_schema: SchemaRef,
+    /// The same for a look-up, which has no row: all of it may be NULL.
+    pub lookup_schema: SchemaRef,
     /// Changes whenever a value of this view could.
     pub digest: Digest,
 }
@@ -138,11 +140,16 @@ impl View {
     /// lookup that the view has not.
     pub fn types_of(&self, lookup: usize) -> Vec<DataType> {
         let count = |lookup: &Lookup| lookup.aggregates.len();
-        let own = self.row_schema.fields().len() - self.feature_count();
+        let own = self.row_width();
         let before: usize = self.lookups.iter().take(lookup).map(count).sum();
         let fields = self.row_schema.fields().iter().skip(own + before);
         let fields = fields.take(self.lookups.get(lookup).map_or(0, count));
         fields.map(|field| field.data_type().clone()).collect()
+    }
+
+    /// How many columns of the row schema are the stream's.
+    pub fn row_width(&self) -> usize {
+        self.row_schema.fields().len() - self.feature_count()
     }
 
     /// How many features the row schema holds behind the stream's columns.

@@ -250,6 +250,11 @@ impl Value {
         Self { bytes, base_len: base.len() }
     }
 
+    /// A value whose parts stand one behind the other, the base first.
+    pub(crate) fn of(bytes: Vec<u8>, base_len: usize) -> Self {
+        Self { bytes, base_len }
+    }
+
     /// What the last swap put in; empty before the first.
     pub fn base(&self) -> &[u8] {
         &self.bytes[..self.base_len]

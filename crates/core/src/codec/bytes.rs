@@ -90,12 +90,12 @@ impl<'a> Reader<'a> {
     }
 
     /// `n` bits, least significant first; the bits left over in the last byte must be 0.
-    pub(crate) fn bits(&mut self, n: usize) -> Option<Vec<bool>> {
+    pub(crate) fn bits(&mut self, n: usize) -> Option<impl Iterator<Item = bool> + use<'a>> {
         let bytes = self.take(n.div_ceil(8))?;
         if !n.is_multiple_of(8) && bytes[n / 8] >> (n % 8) != 0 {
             return None;
         }
-        Some((0..n).map(|i| bytes[i / 8] >> (i % 8) & 1 == 1).collect())
+        Some((0..n).map(|i| bytes[i / 8] >> (i % 8) & 1 == 1))
     }
 }
 

@@ -169,7 +169,7 @@ fn read_column(input: &mut Reader<'_>, kind: &Kind, n: usize) -> Option<Column> 
     let valid = match input.byte()? {
         0 => vec![true; n],
         1 => {
-            let valid = input.bits(n)?;
+            let valid: Vec<bool> = input.bits(n)?.collect();
             // All valid has the other spelling.
             if valid.iter().all(|&v| v) {
                 return None;
@@ -187,7 +187,7 @@ fn read_column(input: &mut Reader<'_>, kind: &Kind, n: usize) -> Option<Column> 
     }
     let cells = match Column::new(kind).cells() {
         Cells::Bool(_) => {
-            let mut bits = input.bits(valid.iter().filter(|&&v| v).count())?.into_iter();
+            let mut bits = input.bits(valid.iter().filter(|&&v| v).count())?;
             Cells::Bool(fill(&valid, || bits.next())?)
         }
         Cells::Int(_) if *kind == Kind::Date => {

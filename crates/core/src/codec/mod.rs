@@ -23,10 +23,10 @@ mod value;
 pub(crate) use bytes::{Reader, put_i64, put_u64};
 pub(crate) use events::{put_events, read_events, weight, weight_at_most};
 pub use key::Key;
-pub(crate) use record::records;
 #[cfg(feature = "testing")]
 pub(crate) use record::seal_record;
 pub use record::{Position, record};
+pub(crate) use record::{Record, records};
 pub(crate) use value::{put_id, put_value, read_id, read_value};
 
 use crate::group::Keep;

@@ -18,7 +18,7 @@ use super::value::{put_id, put_value, read_id, read_value};
 use super::{Corrupt, checksum};
 use crate::events::Event;
 use crate::group::Group;
-use crate::value::Value;
+use crate::value::{Id, Value};
 
 /// Where an event stands in the log that brought it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,26 +60,47 @@ pub(crate) fn seal_record(key: &[u8], payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(checksum(key, payload) as u32).to_le_bytes());
 }
 
+/// A record as it is read.
+pub(crate) struct Record<'s> {
+    pub(crate) time: i64,
+    pub(crate) id: Id,
+    /// One value per slot of the group; the next record's stand there in their turn.
+    pub(crate) slots: &'s mut Vec<Value>,
+    pub(crate) position: Option<Position>,
+}
+
+impl Record<'_> {
+    /// Its event, to be kept.
+    pub(crate) fn event(self) -> Event {
+        Event { time: self.time, id: self.id, slots: std::mem::take(self.slots) }
+    }
+}
+
 /// The records of a tail, in the order in which they were appended, each with its bytes.
 pub(crate) fn records(
     group: &Group,
     key: &[u8],
     tail: &[u8],
-    mut each: impl FnMut(Event, Option<Position>, &[u8]),
+    mut each: impl FnMut(Record<'_>, &[u8]),
 ) -> Result<(), Corrupt> {
     let mut input = Reader::new(tail);
-    let mut place = 0;
+    let (mut place, mut slots) = (0, Vec::with_capacity(group.slots.len()));
     while !input.is_empty() {
         let start = tail.len() - input.left();
-        let (event, position) =
-            one(group, key, &mut input).ok_or(Corrupt::Record { number: place })?;
-        each(event, position, &tail[start..tail.len() - input.left()]);
+        let record = one(group, key, &mut input, &mut slots);
+        let record = record.ok_or(Corrupt::Record { number: place })?;
+        each(record, &tail[start..tail.len() - input.left()]);
         place += 1;
     }
     Ok(())
 }
 
-fn one(group: &Group, key: &[u8], input: &mut Reader<'_>) -> Option<(Event, Option<Position>)> {
+fn one<'s>(
+    group: &Group,
+    key: &[u8],
+    input: &mut Reader<'_>,
+    slots: &'s mut Vec<Value>,
+) -> Option<Record<'s>> {
     let length = input.count(1)?;
     let payload = input.take(length.checked_sub(4)?)?;
     let sum = u32::from_le_bytes(input.array()?);
@@ -102,9 +123,12 @@ fn one(group: &Group, key: &[u8], input: &mut Reader<'_>) -> Option<(Event, Opti
         }),
     };
     let nulls = input.bits(group.slots.len())?;
-    let mut slots = Vec::with_capacity(group.slots.len());
+    slots.clear();
     for (kind, null) in group.slots.iter().zip(nulls) {
         slots.push(if null { Value::Null } else { read_value(&mut input, kind)? });
     }
-    input.is_empty().then_some((Event { time, id, slots }, position))
+    if !input.is_empty() {
+        return None;
+    }
+    Some(Record { time, id, slots, position })
 }

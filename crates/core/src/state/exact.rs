@@ -20,8 +20,8 @@
 
 use super::{Limits, Stored};
 use crate::codec::{
-    Corrupt, Reader, hash_of, open, put_events, put_i64, put_u64, read_events, records, seal,
-    weight, weight_at_most,
+    Corrupt, Reader, Record, hash_of, open, put_events, put_i64, put_u64, read_events, records,
+    seal, weight, weight_at_most,
 };
 use crate::events::{Events, Met};
 use crate::inspect::{Base, known};
@@ -30,6 +30,9 @@ use std::collections::BTreeSet;
 
 /// What one of the beaten takes in a base beside the weight of its event, in bytes.
 const BEATEN_BYTES: u64 = 19;
+
+/// Bytes of a short record: what room is made for before a tail is read.
+const RECORD_BYTES: usize = 24;
 
 /// An event that has given way to another with its id: what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,15 +89,15 @@ impl ExactState {
     }
 
     fn take(&mut self, plan: &Plan, key: &[u8], tail: &[u8]) -> Result<Met, Corrupt> {
-        let mut more = Events::new(&plan.group.slots);
+        let mut more = Events::with_capacity(&plan.group.slots, tail.len() / RECORD_BYTES);
         let mut newest = self.events.times.last().copied().unwrap_or(i64::MIN);
         let mut late = 0;
-        records(&plan.group, key, tail, |event, _, _| {
-            self.oldest = self.oldest.min(event.time);
-            late += u64::from(self.is_late(plan, &more, newest, event.time));
-            newest = newest.max(event.time);
-            if event.time >= self.cut_from {
-                more.push(event.time, event.id, &event.slots);
+        records(&plan.group, key, tail, |Record { time, id, slots, .. }, _| {
+            self.oldest = self.oldest.min(time);
+            late += u64::from(self.is_late(plan, &more, newest, time));
+            newest = newest.max(time);
+            if time >= self.cut_from {
+                more.push(time, id, slots);
             }
         })?;
         let events = std::mem::replace(&mut self.events, Events::new(&[]));

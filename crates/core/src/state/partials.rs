@@ -84,9 +84,10 @@ impl<'a> PartialState<'a> {
         let mut met = Met::default();
         if !stored.tail.is_empty() {
             let mut incoming = Vec::new();
-            records(&plan.group, key, stored.tail, |event, position, bytes| {
+            records(&plan.group, key, stored.tail, |record, bytes| {
+                let position = record.position;
                 if position.is_none_or(settled) {
-                    incoming.push((event, position));
+                    incoming.push((record.event(), position));
                 } else {
                     kept.extend_from_slice(bytes);
                 }

@@ -10,6 +10,7 @@
 //! Many commands for one connection go in several parts, one behind the other, so that the server
 //! works on the first while the next is being packed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -190,11 +191,14 @@ impl Router {
             let Some(rest) = plan.until.checked_duration_since(Instant::now()) else { break };
             let within = plan.within.min(rest);
             let packs: Vec<Pipeline> = shares.iter().map(|share| share.pack(&mut orders)).collect();
-            let sent = shares
-                .iter()
-                .zip(&packs)
-                .map(|(share, pack)| share.link.send(pack, within, &self.dial.counts));
-            let answers = join_all(sent).await;
+            let counts = &self.dial.counts;
+            let answers = match (&shares[..], &packs[..]) {
+                ([share], [pack]) => vec![share.link.send(pack, within, counts).await],
+                _ => {
+                    let both = shares.iter().zip(&packs);
+                    join_all(both.map(|(share, pack)| share.link.send(pack, within, counts))).await
+                }
+            };
             left = Left::default();
             for ((share, pack), answer) in shares.iter().zip(&packs).zip(answers) {
                 match answer {
@@ -224,24 +228,25 @@ impl Router {
         left: &Left,
         plan: &Plan<'_>,
     ) -> Result<Vec<Share>, StoreError> {
-        let mut links: Vec<Option<(Arc<Link>, usize)>> = vec![None; super::words::BUCKETS];
+        // By bucket, of which a request asks one or two.
+        let mut links: BTreeMap<usize, (Arc<Link>, usize)> = BTreeMap::new();
         let mut shares = Shares::default();
         for &nth in &left.pending {
             let bucket = orders[nth].bucket;
-            let share = match &mut links[bucket] {
+            let share = match links.get_mut(&bucket) {
                 Some((link, share)) => {
                     if shares.is_full(*share) {
                         *share = shares.open(link, false);
                     }
                     *share
                 }
-                none => {
+                None => {
                     let link = self.link(bucket, plan.lane).await?;
                     if let Some(gate) = plan.gate {
                         gate.pass(bucket, &link).await?;
                     }
                     let share = shares.open(&link, false);
-                    *none = Some((link, share));
+                    links.insert(bucket, (link, share));
                     share
                 }
             };

@@ -19,7 +19,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::words::{BUCKETS, hex};
+use super::words::BUCKETS;
 use crate::store::{At, Space};
 
 /// Hex digits of a space's digest in a name.
@@ -33,57 +33,72 @@ const SLOTS: u16 = 16384;
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
+    /// What all names of a bucket begin with, by bucket.
+    buckets: Vec<String>,
 }
 
 impl Names {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        let bucket = |bucket| format!("{prefix}:{}:", tag(bucket));
+        Self { prefix: prefix.to_owned(), buckets: (0..BUCKETS).map(bucket).collect() }
     }
 
-    fn bucket(&self, bucket: usize) -> String {
-        format!("{}:{}:", self.prefix, tag(bucket))
+    /// A name of an epoch, with room for what follows. Pieced together without `format!`, which
+    /// takes longer than all else of a read.
+    fn within(&self, bucket: usize, epoch: u64, kind: &str, room: usize) -> String {
+        let front = &self.buckets[bucket];
+        let mut name = String::with_capacity(front.len() + 17 + kind.len() + room);
+        name.push_str(front);
+        push_hex(&mut name, &epoch.to_be_bytes());
+        name.push(':');
+        name.push_str(kind);
+        name
     }
 
-    fn within(&self, bucket: usize, epoch: u64, kind: &str) -> String {
-        format!("{}{}:{kind}", self.bucket(bucket), hex(epoch))
+    /// The same for a kind that there is one of for each space.
+    fn of_space(&self, bucket: usize, epoch: u64, kind: &str, space: Space, room: usize) -> String {
+        let mut name = self.within(bucket, epoch, kind, DIGEST_HEX + room);
+        push_hex(&mut name, short(&space));
+        name
     }
 
     pub(super) fn stand(&self, bucket: usize) -> String {
-        self.bucket(bucket) + "stand"
+        self.buckets[bucket].clone() + "stand"
     }
 
     /// A note: of no epoch, since it says nothing of what a bucket holds.
     pub(super) fn note(&self, name: &str) -> String {
-        self.bucket(NOTES) + "note:" + name
+        self.buckets[NOTES].clone() + "note:" + name
     }
 
     pub(super) fn spaces(&self, bucket: usize, epoch: u64) -> String {
-        self.within(bucket, epoch, "spaces")
+        self.within(bucket, epoch, "spaces", 0)
     }
 
     pub(super) fn summary(&self, bucket: usize, epoch: u64, space: Space) -> String {
-        self.within(bucket, epoch, "meta:") + &short(space)
+        self.of_space(bucket, epoch, "meta:", space, 0)
     }
 
     pub(super) fn marks(&self, bucket: usize, epoch: u64, space: Space) -> String {
-        self.within(bucket, epoch, "mark:") + &short(space)
+        self.of_space(bucket, epoch, "mark:", space, 0)
     }
 
     /// The name of a value without its key: what all values of a space in a bucket begin with.
     pub(super) fn values(&self, bucket: usize, epoch: u64, space: Space) -> Vec<u8> {
-        let Self { prefix } = self;
-        format!("{prefix}:{{b{bucket}}}:{epoch:016x}:v:{}:", short(space)).into_bytes()
+        self.value(bucket, epoch, At { space, key: b"" })
     }
 
     pub(super) fn value(&self, bucket: usize, epoch: u64, at: At<'_>) -> Vec<u8> {
-        let mut name = self.values(bucket, epoch, at.space);
+        let name = self.of_space(bucket, epoch, "v:", at.space, 1 + at.key.len());
+        let mut name = name.into_bytes();
+        name.push(b':');
         name.extend_from_slice(at.key);
         name
     }
 
     /// The pattern of all values of a space, or of all spaces.
     pub(super) fn pattern(&self, space: Option<Space>) -> String {
-        let digest = space.map_or_else(|| "?".repeat(DIGEST_HEX), short);
+        let digest = space.map_or_else(|| "?".repeat(DIGEST_HEX), |space| hex_of(short(&space)));
         format!("{}:{{b*}}:{}:v:{digest}:*", self.prefix, "?".repeat(16))
     }
 
@@ -104,11 +119,19 @@ pub(super) fn digest(space: Space) -> String {
     hex_of(space.as_bytes())
 }
 
-/// Bytes in hex; by hand, since a batch names some hundred spaces.
 fn hex_of(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
     let digit =
         |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
 }
 
 /// A digest from its hex.
@@ -121,8 +144,9 @@ pub(super) fn parse_digest(text: &[u8]) -> Option<Space> {
     Some(Space::from(digest))
 }
 
-fn short(space: Space) -> String {
-    hex_of(&space.as_bytes()[..DIGEST_HEX / 2])
+/// As much of a space's digest as is in names.
+fn short(space: &Space) -> &[u8] {
+    &space.as_bytes()[..DIGEST_HEX / 2]
 }
 
 fn tag(bucket: usize) -> String {

@@ -134,16 +134,15 @@ impl Inner {
 
     fn order(&self, question: &Question, keys: &[At<'_>], detail: Detail) -> Order {
         let (bucket, epoch) = (question.bucket, self.name_epoch(question.epoch));
-        let summaries = question.spaces.iter().map(|&space| {
-            (self.names.summary(bucket, epoch, space), self.names.marks(bucket, epoch, space))
-        });
-        let values = question.keys.iter().map(|&nth| self.names.value(bucket, epoch, keys[nth]));
+        let names = &self.names;
+        let spaces = question.spaces.iter();
+        let values = question.keys.iter().map(|&nth| names.value(bucket, epoch, keys[nth]));
         match detail {
             Detail::Summary => {
                 let mut call = cmd("MGET");
-                call.arg(self.names.stand(bucket));
-                summaries.for_each(|(summary, _)| {
-                    call.arg(summary);
+                call.arg(names.stand(bucket));
+                spaces.for_each(|&space| {
+                    call.arg(names.summary(bucket, epoch, space));
                 });
                 values.for_each(|value| {
                     call.arg(value);
@@ -151,16 +150,16 @@ impl Inner {
                 Order::new(bucket, call)
             }
             Detail::Positions => {
-                let spaces = question.spaces.len();
-                let mut call = Script::Read.call(1 + 2 * spaces + question.keys.len());
-                call.arg(self.names.stand(bucket));
-                summaries.for_each(|(summary, marks)| {
-                    call.arg(summary).arg(marks);
+                let mut call = Script::Read.call(1 + 2 * spaces.len() + question.keys.len());
+                call.arg(names.stand(bucket));
+                spaces.for_each(|&space| {
+                    call.arg(names.summary(bucket, epoch, space));
+                    call.arg(names.marks(bucket, epoch, space));
                 });
                 values.for_each(|value| {
                     call.arg(value);
                 });
-                call.arg(spaces);
+                call.arg(question.spaces.len());
                 Order::script(bucket, Script::Read, call)
             }
         }
@@ -188,7 +187,7 @@ impl Inner {
             metas.push(meta(record.as_ref(), &summary, marks));
         }
         let values = parts.by_ref().take(question.keys.len());
-        let values = values.map(|part| bytes(part).map(|bytes| value::parse(&bytes))).collect();
+        let values = values.map(|part| bytes(part).map(value::parse)).collect();
         let appended = parts.map(|part| part == Wire::Int(1)).collect();
         Ok(View { record, metas, values, appended })
     }

@@ -3,6 +3,8 @@
 //! Each is loaded when a connection opens and called by its hash. A server that has forgotten it
 //! says so before it does anything, and is then sent the whole text.
 
+use std::sync::LazyLock;
+
 use redis::{Cmd, cmd};
 use sha1_smol::Sha1;
 
@@ -42,8 +44,10 @@ impl Script {
 
     /// The call by hash, to be followed by keys and arguments.
     pub(super) fn call(self, keys: usize) -> Cmd {
+        static HASHES: LazyLock<[String; Script::ALL.len()]> =
+            LazyLock::new(|| Script::ALL.map(|script| sha1_hex(script.text().as_bytes())));
         let mut call = cmd("EVALSHA");
-        call.arg(sha1_hex(self.text().as_bytes())).arg(keys);
+        call.arg(&HASHES[self as usize]).arg(keys);
         call
     }
 

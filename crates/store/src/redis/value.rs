@@ -36,18 +36,27 @@ pub(super) fn head_len(base: &[u8]) -> usize {
 }
 
 /// A value from its bytes.
-pub(super) fn parse(bytes: &[u8]) -> Value {
+pub(super) fn parse(mut bytes: Vec<u8>) -> Value {
     if bytes.first() != Some(&BASE_MARK) {
-        return Value::new(b"", bytes);
+        return Value::of(bytes, 0);
     }
-    split(bytes).unwrap_or_else(|| Value::new(bytes, b""))
+    match base_len(&bytes) {
+        Some(len) => {
+            bytes.drain(..HEADER_BYTES);
+            Value::of(bytes, len)
+        }
+        None => {
+            let len = bytes.len();
+            Value::of(bytes, len)
+        }
+    }
 }
 
-fn split(bytes: &[u8]) -> Option<Value> {
+/// How long the base behind a header is; `None` if the header does not fit.
+fn base_len(bytes: &[u8]) -> Option<usize> {
     let (head, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
     let len = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) as usize;
-    let (base, tail) = rest.split_at_checked(len)?;
-    (header(base) == head).then(|| Value::new(base, tail))
+    (header(rest.get(..len)?) == head).then_some(len)
 }
 
 #[cfg(test)]
@@ -60,7 +69,7 @@ mod tests {
             let (base, tail) = (base.as_bytes(), tail.as_bytes());
             let bytes = [&header(base)[..], base, tail].concat();
             assert_eq!(bytes.len(), head_len(base) + tail.len());
-            assert_eq!(parse(&bytes), Value::new(base, tail));
+            assert_eq!(parse(bytes), Value::new(base, tail));
         }
     }
 
@@ -70,10 +79,14 @@ mod tests {
         for bit in 8..(HEADER_BYTES + 4) * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(parse(&flipped), Value::new(&flipped, b""), "bit {bit}");
+            assert_eq!(parse(flipped.clone()), Value::new(&flipped, b""), "bit {bit}");
         }
         for len in 1..HEADER_BYTES + 4 {
-            assert_eq!(parse(&bytes[..len]), Value::new(&bytes[..len], b""), "cut to {len}");
+            assert_eq!(
+                parse(bytes[..len].to_vec()),
+                Value::new(&bytes[..len], b""),
+                "cut to {len}"
+            );
         }
     }
 }

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,11 +45,16 @@ struct FeaturesBody<'a> {
     keys: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     at: Option<&'a RawValue>,
-    columns: Option<Vec<String>>,
+    #[serde(borrow)]
+    columns: Option<Vec<Named<'a>>>,
     explain: Option<Explain>,
     deadline_ms: Option<Whole>,
     record: Option<bool>,
 }
+
+/// A name where it stands in the body, unless it has escapes.
+#[derive(Deserialize)]
+struct Named<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// How much an answer says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -327,10 +333,10 @@ fn coming(app: &App, problem: Problem) -> Problem {
 }
 
 /// The places of the wanted columns; all where none are named.
-fn outputs(view: &View, wanted: Option<&[String]>) -> Result<Vec<usize>, Problem> {
+fn outputs(view: &View, wanted: Option<&[Named<'_>]>) -> Result<Vec<usize>, Problem> {
     let Some(wanted) = wanted else { return Ok((0..view.outputs.len()).collect()) };
-    let find = |name: &String| {
-        view.outputs.iter().position(|output| output.name == *name).ok_or_else(|| {
+    let find = |name: &str| {
+        view.outputs.iter().position(|output| output.name == name).ok_or_else(|| {
             let names: Vec<&str> = view.outputs.iter().map(|output| output.name.as_str()).collect();
             let detail = format!("view {} has no column {name}", view.name);
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-column", "No such column")
@@ -340,7 +346,7 @@ fn outputs(view: &View, wanted: Option<&[String]>) -> Result<Vec<usize>, Problem
         })
     };
     let mut places = Vec::with_capacity(wanted.len());
-    for name in wanted {
+    for Named(name) in wanted {
         let place = find(name)?;
         if places.contains(&place) {
             return Err(Problem::bad_request(format!("the column {name} is asked for twice"))

@@ -8,8 +8,7 @@ use super::request::Request;
 use super::status::{Source, Status};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -242,23 +241,25 @@ impl Serving {
     ) -> (Vec<(usize, ArrayRef)>, Vec<RowAnswer>) {
         let view = wanted.view;
         let rules = self.rules.get(&view.name);
-        let wide = self.wide(wanted, request, found);
+        let computed = wanted.outputs.iter().any(|&n| view.outputs[n].expr.as_column().is_none());
+        let wide = computed.then(|| wide(wanted, request, found));
         let mut rows = vec![RowAnswer::default(); request.at.len()];
         let mut columns = Vec::with_capacity(wanted.outputs.len());
         for &number in &wanted.outputs {
             let output = &view.outputs[number];
-            let (values, failed) = match &wide {
-                Ok(wide) => output.expr.evaluate_each(wide),
-                Err(_) => (new_null_array(&output.ty, rows.len()), Vec::new()),
+            let (values, failed) = match (output.expr.as_column(), &wide) {
+                (Some(column), _) => (column_of(wanted, request, found, column), Vec::new()),
+                (None, Some(Ok(wide))) => output.expr.evaluate_each(wide),
+                (None, _) => (new_null_array(&output.ty, rows.len()), Vec::new()),
             };
             let mut hidden = Vec::new();
             for (row, answer) in rows.iter_mut().enumerate() {
                 let error = failed.iter().find(|(place, _)| *place == row);
                 let error = error.map(|(_, error)| error.to_string());
-                let error = error.or_else(|| wide.as_ref().err().cloned());
+                let error = error.or_else(|| wide.as_ref()?.as_ref().err().cloned());
                 let judged = judge(wanted, request, &in_view[row], found, output, row, error);
                 let (status, reason) = match judged {
-                    None if value_at(&values, row) == Value::Null => (Status::NullValue, None),
+                    None if values.is_null(row) => (Status::NullValue, None),
                     None => (Status::Present, None),
                     Some(judged) => judged,
                 };
@@ -281,40 +282,43 @@ impl Serving {
         }
         (columns, rows)
     }
-
-    /// The batch that the select list is evaluated on.
-    fn wide(
-        &self,
-        wanted: &Wanted<'_>,
-        request: &Request,
-        found: &[Vec<FoundRow>],
-    ) -> Result<RecordBatch, String> {
-        let view = wanted.view;
-        let mut columns: Vec<ArrayRef> = request.rows.columns().to_vec();
-        for (number, rows) in found.iter().enumerate() {
-            for (place, ty) in view.types_of(number).iter().enumerate() {
-                let at = wanted.aggregates[number].iter().position(|&wanted| wanted == place);
-                let value = |row: &FoundRow| match at.map(|at| &row.found[at].value) {
-                    Some(Ok(value)) => value.clone(),
-                    _ => Value::Null,
-                };
-                let values: Vec<Value> = rows.iter().map(value).collect();
-                columns.push(array_of(ty, &values));
-            }
-        }
-        let schema = match request.is_lookup() {
-            false => Arc::clone(&view.row_schema),
-            true => nullable(&view.row_schema),
-        };
-        RecordBatch::try_new(schema, columns)
-            .map_err(|error| format!("the row does not fit the view: {error}"))
-    }
 }
 
-/// The schema of a row that is not there: a look-up gives nothing for columns that are NOT NULL.
-fn nullable(schema: &Schema) -> SchemaRef {
-    let loosen = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
-    Arc::new(Schema::new(schema.fields().iter().map(loosen).collect::<Vec<_>>()))
+/// The batch that expressions are evaluated on.
+fn wide(
+    wanted: &Wanted<'_>,
+    request: &Request,
+    found: &[Vec<FoundRow>],
+) -> Result<RecordBatch, String> {
+    let view = wanted.view;
+    let columns = 0..view.row_schema.fields().len();
+    let columns = columns.map(|column| column_of(wanted, request, found, column)).collect();
+    let schema = match request.is_lookup() {
+        false => &view.row_schema,
+        true => &view.lookup_schema,
+    };
+    RecordBatch::try_new(Arc::clone(schema), columns)
+        .map_err(|error| format!("the row does not fit the view: {error}"))
+}
+
+/// A column of [`View::row_schema`]; NULLs for a feature that is not wanted or not known.
+fn column_of(
+    wanted: &Wanted<'_>,
+    request: &Request,
+    found: &[Vec<FoundRow>],
+    column: usize,
+) -> ArrayRef {
+    let view = wanted.view;
+    let Some(feature) = column.checked_sub(view.row_width()) else {
+        return Arc::clone(request.rows.column(column));
+    };
+    let at = view.feature(feature).and_then(|(lookup, place)| {
+        let at = wanted.aggregates[lookup].iter().position(|&wanted| wanted == place)?;
+        Some((&found[lookup], at))
+    });
+    let ty = view.row_schema.field(column).data_type();
+    let Some((rows, at)) = at else { return new_null_array(ty, request.at.len()) };
+    array_of(ty, rows.iter().map(|row| row.found[at].value.as_ref().unwrap_or(&Value::Null)))
 }
 
 fn is_in(in_view: &Result<bool, String>) -> bool {
