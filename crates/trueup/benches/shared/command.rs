@@ -44,6 +44,15 @@ impl Running {
     pub(crate) fn client(&self, connections: usize) -> Client {
         client(&self.base_url, connections)
     }
+
+    /// Its memory that is resident, MiB.
+    #[allow(dead_code, reason = "not every bench looks at it")]
+    pub(crate) fn resident_mib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() >> 10
+    }
 }
 
 /// A client with so many connections, which waits for a minute.

@@ -5,6 +5,7 @@ use super::fallback::Tables;
 use super::features::{Found, FoundRow, KeyAsk, Lens, keys, stale_reason};
 use super::policy::{Refused, Rules};
 use super::request::Request;
+use super::rest::Rests;
 use super::status::{Source, Status};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -171,15 +172,7 @@ impl Serving {
         };
         let aggregates = wanted.aggregates.iter().map(Vec::as_slice);
         let lenses: Vec<Lens<'_>> = view.lookups.iter().zip(aggregates).map(lens).collect();
-        let answer = |(number, (lens, asks)): (usize, (&Lens<'_>, &Vec<KeyAsk>))| {
-            lens.answer(asks, |row| match (&touched, places[number][row]) {
-                (Ok(touched), Some(place)) => Ok(&touched.reads[place]),
-                (Ok(_), None) => Err("the key was not read"),
-                (Err(why), _) => Err(why.as_str()),
-            })
-        };
-        let mut found: Vec<Vec<FoundRow>> =
-            lenses.iter().zip(&asks).enumerate().map(answer).collect();
+        let mut found = find(&lenses, &asks, &touched, &places).await;
         let missed = found.iter().flatten().flat_map(|row| &row.found);
         let missed = missed.filter(|found| found.missed).count();
         let fallback = self.fill(&lenses, &asks, &mut found, deadline).await;
@@ -282,6 +275,31 @@ impl Serving {
         }
         (columns, rows)
     }
+}
+
+/// What the look-ups find for all rows. Many rows take milliseconds, so it rests now and then.
+async fn find(
+    lenses: &[Lens<'_>],
+    asks: &[Vec<KeyAsk>],
+    touched: &Result<Recorded, String>,
+    places: &[Vec<Option<usize>>],
+) -> Vec<Vec<FoundRow>> {
+    let (mut found, mut rests) = (Vec::with_capacity(lenses.len()), Rests::new());
+    for (number, (lens, asks)) in lenses.iter().zip(asks).enumerate() {
+        let own = lens.own_events(asks);
+        let mut rows = Vec::with_capacity(asks.len());
+        for (row, ask) in asks.iter().enumerate() {
+            let read = match (touched, places[number][row]) {
+                (Ok(touched), Some(place)) => Ok(&touched.reads[place]),
+                (Ok(_), None) => Err("the key was not read"),
+                (Err(why), _) => Err(why.as_str()),
+            };
+            rows.push(lens.answer(row, ask, own.as_ref().map(|own| &own[row]), read));
+            rests.now_and_then().await;
+        }
+        found.push(rows);
+    }
+    found
 }
 
 /// The batch that expressions are evaluated on.

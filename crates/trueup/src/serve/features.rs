@@ -58,6 +58,10 @@ pub(super) fn keys(lookup: &Lookup, request: &Request, in_view: &[bool]) -> Vec<
     in_view.iter().enumerate().map(ask).collect()
 }
 
+/// The event of a row that is as if appended: none if the group's filter leaves it out, or why that
+/// cannot be told.
+pub(super) type OwnEvent = Result<Option<Event>, String>;
+
 /// What the answers of one look-up are computed with.
 pub(super) struct Lens<'a> {
     pub(super) catalog: &'a Catalog,
@@ -103,35 +107,36 @@ impl FoundRow {
 }
 
 impl Lens<'_> {
-    /// Answers all rows; `read_of` gives the store's answer for a row's key.
-    pub(super) fn answer<'r>(
+    /// Answers a row: its own event is one of [`Lens::own_events`], and `read` what the store said
+    /// of its key.
+    pub(super) fn answer(
         &self,
-        asks: &[KeyAsk],
-        read_of: impl Fn(usize) -> Result<&'r Read, &'r str>,
-    ) -> Vec<FoundRow> {
-        let own = self.own_events(asks);
-        let answer = |(row, ask): (usize, &KeyAsk)| match ask {
+        row: usize,
+        ask: &KeyAsk,
+        own: Option<&OwnEvent>,
+        read: Result<&Read, &str>,
+    ) -> FoundRow {
+        match ask {
             KeyAsk::OutOfView => self.row(Ok(Value::Null), false),
             KeyAsk::NotGiven => FoundRow { source: None, ..self.row(Ok(Value::Null), false) },
             KeyAsk::NoKey => self.evaluate(row, &[], Stored::default(), None, i64::MIN),
             KeyAsk::Key(key) => {
-                let own = match own.as_ref().map(|own| &own[row]) {
+                let own = match own {
                     Some(Err(why)) => return self.row(Err(why.clone()), false),
                     Some(Ok(event)) => event.as_ref(),
                     None => None,
                 };
-                match read_of(row) {
+                match read {
                     Err(why) => self.missed(why.to_string()),
                     Ok(read) => self.stored(row, key, own, read),
                 }
             }
-        };
-        asks.iter().enumerate().map(answer).collect()
+        }
     }
 
     /// The rows' own events, where the look-up is into the rows' own stream: a row is as if
     /// appended to it, so its event counts where its key in the group is the one that is looked up.
-    pub(super) fn own_events(&self, asks: &[KeyAsk]) -> Option<Vec<Result<Option<Event>, String>>> {
+    pub(super) fn own_events(&self, asks: &[KeyAsk]) -> Option<Vec<OwnEvent>> {
         let group = self.catalog.group(self.lookup.group);
         if group.stream != self.view.stream || self.request.is_lookup() {
             return None;

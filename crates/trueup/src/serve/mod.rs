@@ -17,6 +17,7 @@ mod features;
 mod misses;
 mod policy;
 mod request;
+mod rest;
 mod status;
 mod touch;
 mod verify;
@@ -25,6 +26,9 @@ pub use answer::{Answered, KeyAnswer, LookupAnswer, RowAnswer, Serving};
 pub use fallback::{Bounds, Counts, Fallback, MissingIndex, Tables};
 pub use policy::{Policies, Policy, Refused, Rules, ViewPolicy};
 pub use request::{BadRequest, Mode, Request};
+#[cfg(test)]
+pub(crate) use rest::Rests;
+pub(crate) use rest::rested;
 pub use status::{Source, Status};
 pub use touch::EARLY_BYTES;
 pub use verify::{Difference, MILLION, Mismatch, Verify};

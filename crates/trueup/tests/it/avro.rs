@@ -268,6 +268,28 @@ async fn letters_of_an_id_that_is_not_named_say_so_and_are_taken_once_it_is() {
     server.stop().await;
 }
 
+/// Schemas that are looked for elsewhere than settings say would show only where a person runs it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_serves_a_stream_of_avro_by_its_settings_file_alone() {
+    let (redis, events) = (RedisServer::plain(), payments());
+    append(&redis, &written(&schema(), "bare", 0, &with_more(&events)));
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    // Entries have the server's time, which may be far from ten o'clock.
+    write("test.sql", &SQL.replace("lateness", "future = '36500 days', lateness"));
+    write("payments.avsc", &schema().to_string());
+    let settings = format!(
+        "definitions = 'test.sql'\nstore = 'embedded:state'\nlisten = '127.0.0.1:0'\n\
+         source = 'payments=redis-stream://127.0.0.1:{}/payments'\n\
+         [avro.payments]\nschema = 'payments.avsc'\n",
+        redis.port()
+    );
+    write("trueup.toml", &settings);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    let server = Server::of_command(command.arg("run").current_dir(folder.path()));
+    assert_serves(&server, &as_json(&events).await).await;
+}
+
 #[cfg(feature = "nats")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_nats_may_be_avro() {

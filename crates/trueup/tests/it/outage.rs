@@ -3,10 +3,9 @@
 
 use crate::support::{SQL, Server, TEN, options, payment};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -270,18 +269,10 @@ async fn a_redis_that_has_moved_to_another_address_is_found_by_its_name() {
     std::fs::write(folder.path().join("trueup.toml"), settings).unwrap();
     // In a namespace of its own this process has another file of hosts than everybody else.
     let script = "mount --bind \"$0\" /etc/hosts && exec \"$1\" run";
-    let mut process = Command::new("unshare")
-        .args(["--mount", "--map-root-user", "sh", "-c", script])
-        .args([hosts.as_os_str(), env!("CARGO_BIN_EXE_trueup").as_ref()])
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let found = said.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
-    let server = Server::of_process(process, &found.expect("it listens"));
-    std::thread::spawn(move || said.for_each(drop));
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-c", script]);
+    command.args([hosts.as_os_str(), env!("CARGO_BIN_EXE_trueup").as_ref()]);
+    let server = Server::of_command(command.current_dir(folder.path()));
     log(&server, 0..10).await;
     becomes(&server, (json!(10), "PRESENT")).await;
 

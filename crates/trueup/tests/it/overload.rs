@@ -6,9 +6,8 @@ use crate::support::{SQL, Server, options, payment};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::json;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -252,14 +251,7 @@ fn process() -> (Server, tempfile::TempDir) {
     command.arg(format!("--nofile={FILES}:{FILES}")).arg(env!("CARGO_BIN_EXE_trueup"));
     command.args(["run", "--listen", "127.0.0.1:0", "--store", "embedded:state"]);
     command.current_dir(folder.path()).env("TRUEUP_DEFINITIONS", "test.sql");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("prlimit, of util-linux, is needed");
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let found = said.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
-    let base_url = found.expect("the command listens");
-    // Whoever reads no more would make it wait for room.
-    std::thread::spawn(move || said.for_each(|line| eprintln!("  | {line}")));
-    (Server::of_process(child, &base_url), folder)
+    (Server::of_command(&mut command), folder)
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {

@@ -2,7 +2,8 @@
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::process::Child;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -114,18 +115,24 @@ impl Server {
         Server { client, address, stop: Some(stop), ended, process: None }
     }
 
-    /// A process that listens there; it is killed with this.
-    pub(crate) fn of_process(process: Child, base_url: &str) -> Server {
+    /// The process of a command that says where it listens; it is killed with this.
+    pub(crate) fn of_command(command: &mut Command) -> Server {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let found = said.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
+        let base_url = found.expect("the command listens");
+        // Whoever reads no more would make it wait for room.
+        std::thread::spawn(move || said.for_each(|line| eprintln!("  | {line}")));
         let address = base_url.strip_prefix("http://").unwrap().parse().unwrap();
-        let client = ClientOptions { base_url: base_url.to_owned(), ..ClientOptions::default() };
-        let (client, process) = (Client::new(&client).unwrap(), Some(process));
-        Server { client, address, stop: None, ended: None, process }
+        let client = Client::new(&ClientOptions { base_url, ..ClientOptions::default() }).unwrap();
+        Server { client, address, stop: None, ended: None, process: Some(process) }
     }
 
     /// Sets how many files the process may have open, `SOFT:HARD`.
     pub(crate) fn limit_files(&self, limits: &str) {
         let id = self.process.as_ref().unwrap().id();
-        let mut command = std::process::Command::new("prlimit");
+        let mut command = Command::new("prlimit");
         command.args([format!("--pid={id}"), format!("--nofile={limits}")]);
         assert!(command.status().unwrap().success());
     }

@@ -20,7 +20,8 @@
 //!   next answer would begin in the place of the next request's head, and the queue would stand in
 //!   the sockets, where nobody counts it.
 //! - A turn ends when the work first waits, for a store over the network or a database: whoever
-//!   waits needs no thread. What comes back goes before new turns, because of that yield.
+//!   waits needs no thread. Work of many rows rests now and then (`serve::rest`) and keeps its turn:
+//!   on one core a refusal would stand behind all of it. What comes back goes before new turns, because of that yield.
 
 mod kinds;
 
@@ -31,6 +32,7 @@ pub(super) use kinds::Kind;
 
 use super::features::DEFAULT_DEADLINE_MS;
 use super::problem::Problem;
+use crate::serve::rested;
 use kinds::Why;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -223,13 +225,15 @@ impl Admission {
 }
 
 impl Admitted<'_> {
-    /// Does the work. The turn goes to the next one when it is done or first waits.
+    /// Does the work. The turn goes to the next one when it is done or first waits; a rest is no wait.
     pub(super) async fn work<T>(self, work: impl Future<Output = T>) -> T {
         let Admitted { _place, turn } = self;
         let (mut work, mut turn) = (pin!(work), Some(turn));
         poll_fn(|context| {
             let polled = work.as_mut().poll(context);
-            drop(turn.take());
+            if !rested() || polled.is_ready() {
+                drop(turn.take());
+            }
             polled
         })
         .await

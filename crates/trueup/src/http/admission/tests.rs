@@ -1,7 +1,8 @@
 //! Admission by itself, without a clock: turns are said to have taken what the tests need.
 
 use super::*;
-use std::sync::Arc;
+use crate::serve::Rests;
+use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 /// The kind of refusal, by the counter that has grown.
@@ -60,6 +61,39 @@ async fn work_that_waits_for_others_leaves_its_turn_to_the_next() {
     done.send(()).unwrap();
     hanging.await.unwrap().unwrap();
     assert_eq!(admission.under_way()[Kind::Answer as usize], ("answers", 0));
+}
+
+/// On one core a refusal stood behind all rows of the answer before it.
+#[tokio::test]
+async fn work_that_rests_lets_what_is_short_go_first_and_keeps_its_turn() {
+    let admission = Arc::new(Admission::with_turns(1));
+    let (began, has_begun) = oneshot::channel();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let note = |what: &'static str| {
+        let order = Arc::clone(&order);
+        move || order.lock().unwrap().push(what)
+    };
+    let (note_long, note_next, note_short) = (note("long"), note("next"), note("short"));
+    let short = tokio::spawn(async move {
+        has_begun.await.unwrap();
+        note_short();
+    });
+    let work = async move {
+        let mut rests = Rests::new();
+        began.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+        rests.now_and_then().await;
+        note_long();
+    };
+    let of = Arc::clone(&admission);
+    let long = tokio::spawn(async move { of.answer().await.unwrap().work(work).await });
+    let of = Arc::clone(&admission);
+    let next = async move { of.answer().await.unwrap().work(async move { note_next() }).await };
+    let next = tokio::spawn(next);
+    for task in [short, long, next] {
+        task.await.unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), ["short", "long", "next"]);
 }
 
 #[tokio::test]

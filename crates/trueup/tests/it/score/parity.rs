@@ -4,9 +4,8 @@ use super::{PATIENCE, SQL, python, runtime};
 use crate::support::Server;
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use trueup_core::testing::Dice;
 use trueup_sql::decode::print::{Decimal, Timestamp};
@@ -45,15 +44,9 @@ fn process(folder: &Path) -> Server {
     );
     std::fs::write(folder.join("trueup.toml"), settings).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
-    command.arg("run").current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+    command.arg("run").current_dir(folder);
     command.env("HOME", folder.join("home")).env_remove("ORT_DISABLE_TELEMETRY");
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let found = said.find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()));
-    let base_url = found.expect("the command listens");
-    // Whoever reads no more would make it wait for room.
-    std::thread::spawn(move || said.for_each(|line| eprintln!("  | {line}")));
-    Server::of_process(child, &base_url)
+    Server::of_command(&mut command)
 }
 
 /// A payment of a number, with NULL here and there.
