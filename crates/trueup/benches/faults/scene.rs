@@ -1,4 +1,4 @@
-//! Our server on a real Redis and a real PostgreSQL that hold the same payments, each behind a proxy
+//! Our server on a real Redis and a real PostgreSQL with the same payments, each behind a proxy
 //! that can be slow, and requests whose right answers are known.
 
 use crate::command::Running;

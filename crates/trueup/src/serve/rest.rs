@@ -1,5 +1,5 @@
-//! Rests of long work: while it goes on, sockets are looked at and what is short gets done, above all
-//! the refusal of who would have to wait too long.
+//! Rests of long work: meanwhile sockets are looked at and what is short gets done, above all the
+//! refusal of who would have to wait too long.
 //!
 //! A rest is no wait for others. Whoever drives the work asks [`rested`] after each poll, and knows
 //! that nothing else can be begun in its place.

@@ -23,6 +23,9 @@ use trueup_store::{Log, Options};
 /// How long a backfill may take that is disturbed.
 const DONE_WITHIN: Duration = Duration::from_secs(120);
 
+/// Part of what a history of 100,000 payments has Redis take in: enough to be in the middle of it.
+const PART_BYTES: u64 = 500_000;
+
 /// How long a worker may take until all keys are vouched for: it may have to join a group.
 const VOUCHED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -420,8 +423,19 @@ impl Disturbed {
         Disturbed { folder, process: Process(process), began: Instant::now() }
     }
 
-    fn is_at_work(&mut self) -> bool {
-        self.process.0.try_wait().unwrap().is_none()
+    /// Waits until it has written another part of its history to this server.
+    fn write_on(&mut self, redis: &RedisServer) {
+        let taken_in = || -> u64 {
+            let told = redis.text("INFO stats");
+            let bytes = told.lines().find_map(|line| line.strip_prefix("total_net_input_bytes:"));
+            bytes.unwrap().parse().unwrap()
+        };
+        let before = taken_in();
+        while taken_in() < before + PART_BYTES {
+            let is_at_work = self.process.0.try_wait().unwrap().is_none();
+            assert!(is_at_work, "it was done before it was disturbed");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// SIGKILL, and the same command again.
@@ -470,8 +484,7 @@ async fn a_redis_that_is_flushed_under_a_backfill_is_filled_from_the_beginning()
     write_history(folder.path(), 0..100_000);
     let mut at_work = Disturbed::start(folder);
     for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(500));
-        assert!(at_work.is_at_work(), "it was done before it was disturbed");
+        at_work.write_on(&redis);
         redis.command("FLUSHALL");
     }
     let folder = at_work.finish();
@@ -485,9 +498,8 @@ async fn a_redis_that_fails_over_under_a_backfill_loses_and_doubles_nothing() {
     let folder = project(&servers.url());
     write_history(folder.path(), 0..100_000);
     let mut at_work = Disturbed::start(folder);
-    std::thread::sleep(Duration::from_millis(800));
-    assert!(at_work.is_at_work(), "it was done before it was disturbed");
     let old = servers.primary();
+    at_work.write_on(&servers.servers[old]);
     servers.servers[old].kill();
     servers.wait_for_another_than(old);
     servers.servers[old].restart();

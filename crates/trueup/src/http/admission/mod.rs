@@ -20,8 +20,9 @@
 //!   next answer would begin in the place of the next request's head, and the queue would stand in
 //!   the sockets, where nobody counts it.
 //! - A turn ends when the work first waits, for a store over the network or a database: whoever
-//!   waits needs no thread. Work of many rows rests now and then (`serve::rest`) and keeps its turn:
-//!   on one core a refusal would stand behind all of it. What comes back goes before new turns, because of that yield.
+//!   waits needs no thread. What comes back goes before new turns, because of that yield.
+//! - Work of many rows rests now and then (`serve::rest`) and keeps its turn: on one core a refusal
+//!   would stand behind all of it.
 
 mod kinds;
 
@@ -225,7 +226,8 @@ impl Admission {
 }
 
 impl Admitted<'_> {
-    /// Does the work. The turn goes to the next one when it is done or first waits; a rest is no wait.
+    /// Does the work. The turn goes to the next one when it is done or first waits, which a rest is
+    /// not.
     pub(super) async fn work<T>(self, work: impl Future<Output = T>) -> T {
         let Admitted { _place, turn } = self;
         let (mut work, mut turn) = (pin!(work), Some(turn));
