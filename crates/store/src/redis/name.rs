@@ -43,8 +43,7 @@ impl Names {
         Self { prefix: prefix.to_owned(), buckets: (0..BUCKETS).map(bucket).collect() }
     }
 
-    /// A name of an epoch, with room for what follows. Pieced together without `format!`, which
-    /// takes longer than all else of a read.
+    /// A name of an epoch, with room for what follows; by hand, since each read makes several.
     fn within(&self, bucket: usize, epoch: u64, kind: &str, room: usize) -> String {
         let front = &self.buckets[bucket];
         let mut name = String::with_capacity(front.len() + 17 + kind.len() + room);
