@@ -24,7 +24,6 @@ pub struct TrainingSet<'a> {
     schema: SchemaRef,
     /// Of the batches that the select list is evaluated on. Unlike the view's own it lets request
     /// rows lack what the server would fill in.
-    row_schema: SchemaRef,
     rows: Vec<RecordBatch>,
     answers: Vec<Answers>,
     /// Rows that may be in the view or not, ascending, and why.
@@ -84,11 +83,8 @@ impl<'a> TrainingSet<'a> {
         options: &Options<'a>,
     ) -> TrainingSet<'a> {
         let fields = view.outputs.iter().map(|o| Field::new(&o.name, o.ty.clone(), true));
-        let loose = view.row_schema.fields().iter();
-        let loose = loose.map(|field| field.as_ref().clone().with_nullable(true));
         TrainingSet {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-            row_schema: Arc::new(Schema::new(loose.collect::<Vec<_>>())),
             view,
             rows: asking.batches,
             answers,
@@ -142,7 +138,7 @@ impl<'a> TrainingSet<'a> {
         for answers in &self.answers {
             columns.extend(answers.columns(range.clone())?);
         }
-        let wide = RecordBatch::try_new(self.row_schema.clone(), columns)
+        let wide = RecordBatch::try_new(self.view.loose_schema.clone(), columns)
             .map_err(OfflineError::expression)?;
         let (mut out, mut unknown) = (Vec::with_capacity(self.view.outputs.len()), Vec::new());
         for (column, output) in self.view.outputs.iter().enumerate() {

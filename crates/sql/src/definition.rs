@@ -59,8 +59,8 @@ pub struct View {
     /// Schema of the rows that outputs are evaluated on: the stream's columns, then one column for
     /// each aggregate of each lookup, in that order.
     pub row_schema: SchemaRef,
-    /// The same for a look-up, which has no row: all of it may be NULL.
-    pub lookup_schema: SchemaRef,
+    /// The same where all may be NULL: of a look-up, which has no row, and of a training set.
+    pub loose_schema: SchemaRef,
     /// Changes whenever a value of this view could.
     pub digest: Digest,
 }

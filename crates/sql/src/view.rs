@@ -78,7 +78,7 @@ pub(crate) fn compile(
     }
     features.iter().for_each(|feature| feature.describe(&mut canon));
     let may_be_null = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
-    let lookup_schema = Schema::new(fields.iter().map(may_be_null).collect::<Vec<_>>());
+    let loose_schema = Schema::new(fields.iter().map(may_be_null).collect::<Vec<_>>());
     let row_schema = Arc::new(Schema::new(fields));
     let planner = Planner::new(Arc::clone(&row_schema))?;
     let outputs = items.into_iter().map(|(name, expr, written, at)| {
@@ -91,8 +91,8 @@ pub(crate) fn compile(
     });
     let outputs = outputs.collect::<Checked<Vec<_>>>()?;
     let (sql, stream, digest) = (parsed.text.clone(), relation.stream, canon.digest());
-    let lookup_schema = Arc::new(lookup_schema);
-    Ok(View { name, sql, stream, filter, lookups, outputs, row_schema, lookup_schema, digest })
+    let loose_schema = Arc::new(loose_schema);
+    Ok(View { name, sql, stream, filter, lookups, outputs, row_schema, loose_schema, digest })
 }
 
 /// The SELECT of a query that is nothing else.

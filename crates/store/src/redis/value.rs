@@ -40,16 +40,12 @@ pub(super) fn parse(mut bytes: Vec<u8>) -> Value {
     if bytes.first() != Some(&BASE_MARK) {
         return Value::of(bytes, 0);
     }
-    match base_len(&bytes) {
-        Some(len) => {
-            bytes.drain(..HEADER_BYTES);
-            Value::of(bytes, len)
-        }
-        None => {
-            let len = bytes.len();
-            Value::of(bytes, len)
-        }
+    let base_len = base_len(&bytes);
+    if base_len.is_some() {
+        bytes.drain(..HEADER_BYTES);
     }
+    let len = base_len.unwrap_or(bytes.len());
+    Value::of(bytes, len)
 }
 
 /// How long the base behind a header is; `None` if the header does not fit.

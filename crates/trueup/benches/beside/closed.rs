@@ -1,5 +1,6 @@
 //! So many callers, each of whom asks again when the answer is there.
 
+use crate::times::percentile_ms;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,7 @@ pub(crate) struct Met {
 
 impl Met {
     pub(crate) fn ms(&self, share: f64) -> f64 {
-        let last = self.times.len().saturating_sub(1);
-        self.times.get((last as f64 * share) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+        percentile_ms(&self.times, share).unwrap_or_default()
     }
 }
 

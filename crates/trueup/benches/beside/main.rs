@@ -22,6 +22,8 @@ mod postgres;
 #[path = "../../tests/it/postgres_server.rs"]
 #[allow(dead_code, reason = "tests ask it more")]
 mod postgres_server;
+#[path = "../shared/times.rs"]
+mod times;
 
 use bytes::Bytes;
 use closed::Met;

@@ -20,6 +20,8 @@ mod data;
 #[allow(dead_code, reason = "tests ask it more")]
 mod postgres_server;
 mod scene;
+#[path = "../shared/times.rs"]
+mod times;
 
 use scene::Scene;
 use std::sync::atomic::Ordering;

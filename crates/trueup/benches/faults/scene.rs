@@ -4,6 +4,7 @@
 use crate::command::Running;
 use crate::data::{LIGHT, RECENT, asked_us, recent, statements};
 use crate::postgres_server::{self, PostgresServer};
+use crate::times;
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -165,10 +166,10 @@ pub(crate) struct Seen {
     pub(crate) wrong: AtomicU64,
     /// What the database gave.
     pub(crate) of_database: AtomicU64,
-    /// What all stages took by the server's clock, microseconds.
-    all_us: Mutex<Vec<u64>>,
+    /// What all stages took by the server's clock.
+    all: Mutex<Vec<Duration>>,
     /// The same of plain answers from the store.
-    hits_us: Mutex<Vec<u64>>,
+    hits: Mutex<Vec<Duration>>,
 }
 
 impl Seen {
@@ -176,8 +177,7 @@ impl Seen {
         let text = String::from_utf8_lossy(&reply.body);
         let mut took = Duration::ZERO;
         server_timing(reply, |_, stage| took += stage);
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        push(&self.all_us, took_us);
+        push(&self.all, took);
         let from_database = text.contains("\"card\":\"database\"");
         if from_database {
             self.of_database.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +187,7 @@ impl Seen {
             (true, Some(right)) if features(&text) != Some(right) => &self.wrong,
             (true, _) => {
                 if right.is_some() && !from_database {
-                    push(&self.hits_us, took_us);
+                    push(&self.hits, took);
                 }
                 &self.right
             }
@@ -196,22 +196,20 @@ impl Seen {
     }
 
     pub(crate) fn all_ms(&self, share: f64) -> Option<f64> {
-        percentile_ms(&self.all_us, share)
+        percentile_ms(&self.all, share)
     }
 
     pub(crate) fn hits_ms(&self, share: f64) -> Option<f64> {
-        percentile_ms(&self.hits_us, share)
+        percentile_ms(&self.hits, share)
     }
 }
 
-fn push(times: &Mutex<Vec<u64>>, us: u64) {
-    times.lock().unwrap_or_else(PoisonError::into_inner).push(us);
+fn push(times: &Mutex<Vec<Duration>>, time: Duration) {
+    times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
 }
 
-/// `None` without any time.
-fn percentile_ms(times: &Mutex<Vec<u64>>, share: f64) -> Option<f64> {
+fn percentile_ms(times: &Mutex<Vec<Duration>>, share: f64) -> Option<f64> {
     let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
     times.sort_unstable();
-    let last = times.len().checked_sub(1)?;
-    times.get((last as f64 * share) as usize).map(|&us| us as f64 / 1_000.0)
+    times::percentile_ms(&times, share)
 }

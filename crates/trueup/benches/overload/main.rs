@@ -16,9 +16,11 @@ mod command;
 mod half_open;
 mod open_loop;
 mod scene;
+#[path = "../shared/times.rs"]
+mod times;
 
 use half_open::HalfOpen;
-use open_loop::{Met, percentile_ms};
+use open_loop::Met;
 use scene::Scene;
 use std::process::Command;
 use std::sync::Arc;
@@ -112,10 +114,10 @@ fn line(part: f64, met: &Met, phase: Duration) {
         each(met.late),
         each(met.refused.len()),
         met.failed,
-        percentile_ms(&met.good, 0.5),
-        percentile_ms(&met.good, 0.99),
-        percentile_ms(&met.refused, 0.5),
-        percentile_ms(&met.refused, 0.99),
+        ms(&met.good, 0.5),
+        ms(&met.good, 0.99),
+        ms(&met.refused, 0.5),
+        ms(&met.refused, 0.99),
     );
 }
 
@@ -127,7 +129,7 @@ async fn slow(scene: &Arc<Scene>, rate: f64, phase: Duration) {
         for with in [pair % 2 == 0, pair % 2 == 1] {
             let half_open = if with { Some(HalfOpen::start(scene, HALF_OPEN).await) } else { None };
             let met = open_loop::run(scene, rate, phase).await;
-            p99[usize::from(with)] = percentile_ms(&met.good, 0.99);
+            p99[usize::from(with)] = ms(&met.good, 0.99);
             let open = half_open.map_or(0, |half_open| half_open.stop());
             println!(
                 "{open:5} half-open at the end: {} in time, {} late, {} refused, {} failed, p50 \
@@ -136,7 +138,7 @@ async fn slow(scene: &Arc<Scene>, rate: f64, phase: Duration) {
                 met.late,
                 met.refused.len(),
                 met.failed,
-                percentile_ms(&met.good, 0.5),
+                ms(&met.good, 0.5),
                 p99[usize::from(with)],
             );
             // What is closed is closed before the next phase.
@@ -147,4 +149,9 @@ async fn slow(scene: &Arc<Scene>, rate: f64, phase: Duration) {
     ratios.sort_by(f64::total_cmp);
     println!("p99 with {HALF_OPEN} half-open connections, of that without: {ratios:.2?}");
     println!("median {:.2}", ratios[PAIRS / 2]);
+}
+
+/// 0 where there are no times.
+fn ms(sorted: &[Duration], share: f64) -> f64 {
+    times::percentile_ms(sorted, share).unwrap_or_default()
 }

@@ -79,9 +79,3 @@ pub(crate) async fn run(scene: &Arc<Scene>, rate: f64, phase: Duration) -> Met {
     met.refused.sort_unstable();
     met
 }
-
-/// Of sorted times; 0 where there are none.
-pub(crate) fn percentile_ms(times: &[Duration], share: f64) -> f64 {
-    let last = times.len().saturating_sub(1);
-    times.get((last as f64 * share) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e3)
-}

@@ -313,7 +313,7 @@ fn wide(
     let columns = columns.map(|column| column_of(wanted, request, found, column)).collect();
     let schema = match request.is_lookup() {
         false => &view.row_schema,
-        true => &view.lookup_schema,
+        true => &view.loose_schema,
     };
     RecordBatch::try_new(Arc::clone(schema), columns)
         .map_err(|error| format!("the row does not fit the view: {error}"))

@@ -9,8 +9,6 @@ use crate::report::{Column, each_case};
 use crate::{KEPT_NO_MORE, SKETCHED};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, Schema};
-use std::sync::Arc;
 use trueup::json;
 use trueup::serve::{Mode, Request};
 use trueup_core::testing::oracle;
@@ -88,9 +86,7 @@ impl<'a> History<'a> {
                 features.push(feature);
             }
         }
-        let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
-        let fields: Vec<Field> = view.row_schema.fields().iter().map(nullable).collect();
-        let wide = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+        let wide = RecordBatch::try_new(view.loose_schema.clone(), columns).unwrap();
         let is_row = request.mode == Mode::Rows;
         // Without a value, WHERE does not say whether the row is in the view.
         let in_view = match view.filter.as_ref().filter(|_| is_row) {
