@@ -16,8 +16,14 @@ const LONGEST_US: u64 = 3_600_000_000;
 /// Significant digits of a recorded time.
 const DIGITS: u8 = 3;
 
-/// Stages of one server that are recorded; a server of ours names six. More are left out.
+/// Stages of one server that are recorded; a server of ours names eight. More are left out.
 const MAX_STAGES: usize = 16;
+
+/// The stages that are not spent on having features: a model's run, and the wait for a log.
+const APART: [&str; 2] = ["inference", "log"];
+
+/// Points of a curve between one halving of what is left above it and the next.
+const POINTS_A_HALVING: u32 = 4;
 
 /// Three percentiles and the worst, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -57,8 +63,23 @@ pub struct LoadReport {
     pub late_start: Percentiles,
     /// What the server said of each stage in `Server-Timing`.
     pub stages: BTreeMap<String, Percentiles>,
+    /// All stages of a reply together, but for inference and the wait for a log.
+    pub retrieval: Percentiles,
+    /// The latency, the retrieval and the inference, if there was one, in full.
+    #[serde(skip)]
+    pub curves: Vec<Curve>,
     /// Why the first request that failed did.
     pub first_error: Option<String>,
+}
+
+/// How times of one kind are distributed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// What was timed.
+    pub name: String,
+    /// Quantiles from 0 to 1 in rising order, each with the time in milliseconds that this share of
+    /// the times is not above.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// Times of one kind.
@@ -85,6 +106,15 @@ impl Times {
             max_ms: ms(self.0.max()),
         }
     }
+
+    fn curve(&self, name: &str) -> Curve {
+        let steps = self.0.iter_quantiles(POINTS_A_HALVING);
+        let points = steps.map(|step| {
+            let us = step.value_iterated_to().min(self.0.max());
+            (step.quantile_iterated_to(), us as f64 / 1_000.0)
+        });
+        Curve { name: name.to_owned(), points: points.collect() }
+    }
 }
 
 /// A run as it is being measured.
@@ -95,6 +125,7 @@ pub(super) struct Measure {
     latency: Times,
     late_start: Times,
     stages: BTreeMap<String, Times>,
+    retrieval: Times,
     good: u64,
     errors: u64,
     dropped: u64,
@@ -108,6 +139,7 @@ impl Measure {
             latency: Times::new(),
             late_start: Times::new(),
             stages: BTreeMap::new(),
+            retrieval: Times::new(),
             good: 0,
             errors: 0,
             dropped: 0,
@@ -128,7 +160,16 @@ impl Measure {
             Ok(reply) => {
                 self.good += 1;
                 self.latency.add(latency);
-                server_timing(&reply, |stage, time| self.stage(stage, time));
+                let mut retrieval = Duration::ZERO;
+                server_timing(&reply, |stage, time| {
+                    self.stage(stage, time);
+                    if !APART.contains(&stage) {
+                        retrieval = retrieval.saturating_add(time);
+                    }
+                });
+                if retrieval > Duration::ZERO {
+                    self.retrieval.add(retrieval);
+                }
             }
             Err(reason) => self.failed(latency, reason),
         }
@@ -169,6 +210,15 @@ impl Measure {
     pub(super) fn report(&self, rate: f64, connections: usize, elapsed: Duration) -> LoadReport {
         let seconds = elapsed.as_secs_f64();
         let stages = self.stages.iter().map(|(stage, times)| (stage.clone(), times.percentiles()));
+        let inference = self.stages.get("inference");
+        let curves = [
+            ("latency", Some(&self.latency)),
+            ("retrieval", Some(&self.retrieval)),
+            ("inference", inference),
+        ];
+        let told = curves.iter().filter_map(|(name, times)| {
+            times.filter(|times| !times.0.is_empty()).map(|times| times.curve(name))
+        });
         LoadReport {
             rate,
             achieved: if seconds > 0.0 { self.good as f64 / seconds } else { 0.0 },
@@ -180,6 +230,8 @@ impl Measure {
             connections,
             late_start: self.late_start.percentiles(),
             stages: stages.collect(),
+            retrieval: self.retrieval.percentiles(),
+            curves: told.collect(),
             first_error: self.first_error.clone(),
         }
     }

@@ -15,7 +15,7 @@ mod pace;
 mod tests;
 
 pub use capacity::{Capacity, find_capacity};
-pub use measure::{LoadReport, Percentiles, server_timing};
+pub use measure::{Curve, LoadReport, Percentiles, server_timing};
 pub use pace::{MAX_RATE, OpenLoop, open_loop};
 
 use crate::client::{Client, ClientError, Reply};

@@ -7,8 +7,8 @@ use crate::folding::{Filling, fold_each_alone, in_order};
 use crate::records::records;
 use crate::report::{Findings, each_case};
 use crate::stores::{Pipeline, runtime};
-use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use tokio::runtime::Runtime;
 use trueup_store::testing::servers::{Cluster, RedisServer, Sentinels, Setup};
 use trueup_store::{Log, RedisOptions, RedisStore};
@@ -17,17 +17,16 @@ use trueup_store::{Log, RedisOptions, RedisStore};
 struct Stores<'a> {
     url: String,
     runtime: &'a Runtime,
-    made: Cell<u32>,
+    made: AtomicU32,
 }
 
 impl<'a> Stores<'a> {
     fn at(url: String, runtime: &'a Runtime) -> Stores<'a> {
-        Stores { url, runtime, made: Cell::new(0) }
+        Stores { url, runtime, made: AtomicU32::new(0) }
     }
 
-    fn next(&self) -> RedisStore {
-        self.made.set(self.made.get() + 1);
-        self.open(self.made.get())
+    fn next(&self) -> u32 {
+        self.made.fetch_add(1, Relaxed)
     }
 
     fn open(&self, number: u32) -> RedisStore {
@@ -44,8 +43,7 @@ fn the_worker(url: String) {
     each_case(|case, found| {
         let folder = tempfile::tempdir().unwrap();
         let (half, end) = (case.events.len() / 2, case.events.len());
-        drop(stores.next());
-        let number = stores.made.get();
+        let number = stores.next();
         for events in [0..half, half..end] {
             let log = Log::open(folder.path(), trueup_store::Options::LOG).unwrap();
             let store = Arc::new(stores.open(number));
@@ -90,5 +88,5 @@ fn each_event_is_folded_alone_in_redis() {
     let server = RedisServer::plain();
     let runtime = runtime();
     let stores = Stores::at(server.url(), &runtime);
-    each_case(|case, found| folded_alone(case, stores.next(), found));
+    each_case(|case, found| folded_alone(case, stores.open(stores.next()), found));
 }

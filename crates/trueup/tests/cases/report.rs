@@ -2,6 +2,7 @@
 
 use crate::case::{self, Case, DeadEvent, Expected};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// What a way found wrong with a case, and how much it compared.
 #[derive(Default)]
@@ -31,25 +32,44 @@ pub(crate) struct Refused {
     pub(crate) reason: String,
 }
 
+/// Cases that are tried side by side: the ways that keep events wait for workers most of their
+/// time.
+const HANDS: usize = 8;
+
 /// Tries every case and fails with all that was wrong.
-pub(crate) fn each_case(way: impl Fn(&Case, &mut Findings)) {
-    let (mut all, mut failing, cases) = (Findings::default(), 0, case::all());
-    for case in cases {
-        let mut found = Findings::default();
-        let ended = catch_unwind(AssertUnwindSafe(|| way(case, &mut found)));
-        if ended.is_err() {
-            found.wrong.push("it panicked; the message is above".to_string());
-        }
+pub(crate) fn each_case(way: impl Fn(&Case, &mut Findings) + Sync) {
+    let cases = case::all();
+    let next = AtomicUsize::new(0);
+    let hand = || {
+        let some = std::iter::from_fn(|| cases.get(next.fetch_add(1, Relaxed)));
+        some.map(|case| (&case.name, tried(case, &way))).collect::<Vec<_>>()
+    };
+    let mut tried: Vec<_> = std::thread::scope(|scope| {
+        let hands: Vec<_> = (0..HANDS).map(|_| scope.spawn(hand)).collect();
+        hands.into_iter().flat_map(|hand| hand.join().unwrap()).collect()
+    });
+    tried.sort_by_key(|(name, _)| *name);
+    let (mut all, mut failing) = (Findings::default(), 0);
+    for (name, found) in tried {
         failing += usize::from(!found.wrong.is_empty());
         all.compared += found.compared;
         all.left_out += found.left_out;
-        all.wrong.extend(found.wrong.iter().map(|wrong| format!("{}: {wrong}", case.name)));
+        all.wrong.extend(found.wrong.iter().map(|wrong| format!("{name}: {wrong}")));
     }
     let (values, left) = (all.compared, all.left_out);
     println!("{} cases, {values} values compared, {left} left out", cases.len());
     assert!(values > 0, "nothing was compared");
     let wrong = all.wrong.join("\n  ");
     assert!(all.wrong.is_empty(), "{failing} of {} cases differ:\n  {wrong}", cases.len());
+}
+
+fn tried(case: &Case, way: impl Fn(&Case, &mut Findings)) -> Findings {
+    let mut found = Findings::default();
+    let ended = catch_unwind(AssertUnwindSafe(|| way(case, &mut found)));
+    if ended.is_err() {
+        found.wrong.push("it panicked; the message is above".to_string());
+    }
+    found
 }
 
 impl Findings {

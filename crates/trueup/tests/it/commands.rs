@@ -18,6 +18,47 @@ fn trueup(folder: &Path, arguments: &[&str]) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
+/// A bench whose figures cannot be told apart, or that leaves out what was slow, hides the fault
+/// that it was made for.
+#[tokio::test(flavor = "multi_thread")]
+async fn bench_tells_retrieval_apart_and_measures_others_in_the_same_run() {
+    let folder = folder();
+    let rows: Vec<_> = (0..50).map(|id| payment(100 + id, id, "1.00")).collect();
+    std::fs::write(folder.path().join("rows.jsonl"), lines(&rows)).unwrap();
+    let server = Server::start(options(SQL)).await;
+    server.push("payments", json!([payment(1, 60, "1.00")])).await;
+    let feast = format!("http://{}", server.address);
+    let bench = ["bench", "risk", "--rows", "rows.jsonl", "--seconds", "1", "--output", "json"];
+    let beside = ["--floor", "--svg", "bench.svg", "--feast", &feast];
+    let features = ["--feast-features", "risk:payments_last_hour", "--feast-entity"];
+    let all = [&bench[..], &beside, &features, &["card"]].concat();
+    let output = against(&server, folder.path(), &all).await;
+    assert!(output.status.success(), "{}", said(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<_> = told["beside"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["feast", "floor"]);
+    for one in [&told, &told["beside"][0], &told["beside"][1]] {
+        assert_eq!(
+            (&one["capacity"]["errors"], &one["open_loop"]["errors"]),
+            (&json!(0), &json!(0))
+        );
+        assert!(one["capacity"]["per_second"].as_f64().unwrap() > 0.0, "{one}");
+    }
+    let ours = &told["open_loop"];
+    let ms = |value: &serde_json::Value| value["p50_ms"].as_f64().unwrap();
+    assert!(ms(&ours["retrieval"]) >= ms(&ours["stages"]["compute"]), "{ours}");
+    assert!(ms(&ours["retrieval"]) > 0.0 && ms(&ours["retrieval"]) <= ms(ours), "{ours}");
+    let drawn = std::fs::read_to_string(folder.path().join("bench.svg")).unwrap();
+    for line in ["trueup, ", "of it retrieval", "feast, ", "floor, "] {
+        assert!(drawn.contains(line), "{line}");
+    }
+    let all = [&bench[..], &beside, &features, &["colour"]].concat();
+    let output = against(&server, folder.path(), &all).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("--feast-entity: the rows have no column colour"));
+    server.stop().await;
+}
+
 /// Runs a command that talks to a server, away from the threads that serve.
 async fn against(server: &Server, folder: &Path, arguments: &[&str]) -> Output {
     let url = format!("http://{}", server.address);

@@ -26,6 +26,7 @@ mod feast;
 mod grpc;
 mod hot;
 mod kill;
+mod memory;
 #[cfg(feature = "postgres")]
 mod misses;
 #[cfg(feature = "nats")]

@@ -129,9 +129,14 @@ impl Server {
         Server { client, address, stop: None, ended: None, process: Some(process) }
     }
 
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     /// Sets how many files the process may have open, `SOFT:HARD`.
     pub(crate) fn limit_files(&self, limits: &str) {
-        let id = self.process.as_ref().unwrap().id();
+        let id = self.id();
         let mut command = Command::new("prlimit");
         command.args([format!("--pid={id}"), format!("--nofile={limits}")]);
         assert!(command.status().unwrap().success());
