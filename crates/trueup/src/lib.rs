@@ -13,6 +13,7 @@ pub mod ingest;
 pub mod json;
 pub mod load;
 pub mod node;
+pub mod outgrown;
 pub mod place;
 pub mod release;
 pub mod score;

@@ -1,6 +1,6 @@
 //! Entity keys as bytes: injective, so that no two keys share a value whatever their texts hold.
 
-use super::bytes::{put_i64, put_i128, put_text};
+use super::bytes::{Reader, put_i64, put_i128, put_text};
 use crate::value::Value;
 
 /// The values of a group's partition columns, each with its type and length before it.
@@ -37,6 +37,25 @@ impl Key {
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The values of a key's bytes, for a person to read; `None` if they are not those of a key.
+    pub fn values(bytes: &[u8]) -> Option<Vec<Value>> {
+        let (mut reader, mut values) = (Reader::new(bytes), Vec::new());
+        while !reader.is_empty() {
+            values.push(match reader.byte()? {
+                0 => Value::Null,
+                1 => Value::Bool(reader.byte()? != 0),
+                2 => Value::Int(reader.i64()?),
+                3 => Value::Decimal(reader.i128()?),
+                4 => Value::Float(f64::from_bits(u64::from_le_bytes(reader.array()?))),
+                5 => Value::Text(reader.text()?.into()),
+                6 => Value::Time(reader.i64()?),
+                7 => Value::Date(i32::try_from(reader.i64()?).ok()?),
+                _ => return None,
+            });
+        }
+        Some(values)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A value taken apart says what its base holds and what stands behind it.
 
+use crate::config;
+use proptest::prelude::*;
 use trueup_core::{
     Aggregate, Base, Event, Frame, Func, Group, Id, IdKind, Instant, Keep, Key, Kind, Limits,
     Micros, Partials, Plan, Position, Receipt, Stored, Value, fold, inspect, receipts, record,
@@ -130,4 +132,33 @@ fn a_receipt_of_bins_says_how_many_events_are_known_by_their_bin_alone() {
     assert_eq!(receipt.counted + receipt.in_partials, 61);
     assert!(receipt.in_partials > 0, "{receipt:?}");
     assert_eq!(receipt.events, listed((101 - receipt.counted as i64..=100).rev()));
+}
+
+fn part() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        any::<i128>().prop_map(Value::Decimal),
+        (-1e300..1e300).prop_map(Value::Float),
+        any::<String>().prop_map(|text| Value::Text(text.into())),
+        any::<i64>().prop_map(Value::Time),
+        any::<i32>().prop_map(Value::Date),
+    ]
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// A key that is shown as another one sends whoever is paged to the wrong card.
+    #[test]
+    fn a_key_shows_the_values_that_it_was_made_of(
+        parts in proptest::collection::vec(part(), 0..4),
+        bytes in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let key = Key::of(&parts);
+        prop_assert_eq!(Key::values(key.bytes()), Some(parts));
+        // Bytes that are no key have none, or are another spelling of one; they never panic.
+        Key::values(&bytes);
+    }
 }

@@ -8,6 +8,7 @@ use super::probe::{Extent, Of, WARM_UP, probe};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::node::{self, NodeError};
+use crate::outgrown;
 use crate::place::{Place, SourcePlace};
 use crate::release;
 use crate::serve::{Fallback, MissingIndex, Serving, Tables};
@@ -81,6 +82,12 @@ pub async fn examine(it: Examined<'_>, clock: &Clock) -> Facts {
             reason: probe.reason.clone().unwrap_or_default(),
         });
         told.retrieval = retrieval;
+        if let Some(catalog) = &catalog {
+            match outgrown::look(&**store, catalog).await {
+                Ok(keys) => told.outgrown = keys,
+                Err(error) => facts.troubles.push(error.to_string()),
+            }
+        }
         match policies(&**store, clock).await {
             Ok((servers, identity)) => {
                 told.servers = servers;

@@ -1,6 +1,7 @@
 //! What is so of one environment, as it is told and compared.
 
 use super::probe::Probe;
+use crate::outgrown::Outgrown;
 use crate::status::BucketsStatus;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -79,6 +80,8 @@ pub struct StoreFacts {
     pub lack: Option<Lack>,
     /// How long it takes to answer.
     pub retrieval: Option<Probe>,
+    /// Keys at their bound, by group the worst first.
+    pub outgrown: Vec<Outgrown>,
 }
 
 /// What a store does not vouch for.

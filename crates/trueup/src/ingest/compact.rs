@@ -5,9 +5,10 @@
 use super::IngestError;
 use super::progress::Counts;
 use crate::catalog::{Catalog, stored};
-use std::collections::BTreeSet;
+use crate::outgrown;
+use std::collections::{BTreeMap, BTreeSet};
 use trueup_core::{Position, fold_settled};
-use trueup_store::{At, Grown, Store, Swap};
+use trueup_store::{At, Grown, Space, Store, Swap};
 
 /// Bytes of a tail below which a value is left alone: some fifty records, which a read folds in a
 /// few microseconds.
@@ -59,6 +60,7 @@ async fn compact_some(
     let ats: Vec<At<'_>> = keys.iter().map(|(_, at)| *at).collect();
     let reads = store.get(&ats).await?;
     let mut folded = Vec::with_capacity(keys.len());
+    let mut cut: BTreeMap<Space, Vec<&[u8]>> = BTreeMap::new();
     for ((group, at), read) in keys.iter().zip(&reads) {
         let Some(value) = &read.value else { continue };
         // An append need not know how long the base is.
@@ -78,6 +80,9 @@ async fn compact_some(
                 Counts::add(&counts.id_conflicts, done.met.conflicts);
                 Counts::add(&counts.late, done.met.late);
                 Counts::add(&counts.keys_cut, u64::from(done.cut));
+                if done.cut {
+                    cut.entry(at.space).or_default().push(at.key);
+                }
                 folded.push((*at, value, read.stand.epoch, done));
             }
             // The damage stays where it is, so that reads of this key say UNKNOWN.
@@ -100,5 +105,8 @@ async fn compact_some(
     crate::fault::point("compaction");
     // A swap that is refused found other bytes than were folded; the next append tries again.
     store.swap(&swaps).await?;
+    for (space, keys) in cut {
+        outgrown::note(store, space, &keys).await?;
+    }
     Ok(())
 }

@@ -2,13 +2,14 @@
 //! is production that differs from what was measured and trained on, and nobody says so.
 
 use crate::backfill::{Server, said, trueup};
-use crate::pay::push;
+use crate::pay::{START_US, post, push};
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::RedisServer;
 
 /// The tables of an application that nobody made for look-ups.
@@ -204,6 +205,33 @@ async fn environments_that_are_alike_pass_and_each_difference_is_named() {
     check(folder, BOTH, &["one-store"], &[]);
     settle(folder, &on_dev, &format!("{on_dev}\nstore_prefix = 'other'"));
     check(folder, BOTH, &["not-vouched-for"], &["one-server"]);
+}
+
+/// A card with more payments than a key holds was UNKNOWN, and nobody knew which window to bin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_has_outgrown_its_bound_is_named_with_what_to_do() {
+    let folder = folder();
+    let folder = folder.path();
+    let redis = RedisServer::plain();
+    settle(folder, &on(&redis, "data"), "");
+    let server = Server::with(folder, &["run"]);
+    assert!(push(&server.client, 0..50, true).await);
+    let busy = |id: i64| {
+        let at = Timestamp(START_US + id * 1_000_000).to_string();
+        json!({ "id": id, "at": at, "card": 77, "merchant": id % 5, "amount": "10.25" })
+    };
+    for first in (1_000..91_000).step_by(10_000) {
+        let events: Vec<Value> = (first..first + 10_000).map(busy).collect();
+        let path = "/v1/events/payments?wait=applied&wait_ms=60000";
+        let (status, reply) =
+            post(&server.client, path, json!({ "events": events })).await.unwrap();
+        assert_eq!((status.as_u16(), &reply["applied"]), (200, &Value::from(true)), "{reply}");
+    }
+    server.stop();
+    let told = check(folder, &["--env", "dev"], &[], &["keys-outgrown"]);
+    let what = told["findings"][0]["what"].as_str().unwrap();
+    assert_says(what, &["group payments/card", "bound, 1 of", "card=77 (", " hours of its events"]);
+    assert_says(&said(&doctor(folder, &["--env", "dev"])), &["do: bin this window: ORDER BY"]);
 }
 
 /// A store that is away looked as if nothing was wrong with what it could not tell.

@@ -4,6 +4,7 @@ use super::*;
 use crate::doctor::facts::{
     DatabaseFacts, DefinitionsFacts, IndexFacts, Lack, ServerFacts, StoreFacts, StreamFacts,
 };
+use crate::outgrown::Outgrown;
 
 fn probe(p50_ms: f64) -> Probe {
     let (p50_ms, p99_ms) = (Some(p50_ms), Some(p50_ms * 2.0));
@@ -184,6 +185,32 @@ fn what_follows_from_another_finding_is_not_told_as_well() {
         it.fresh_seconds = Some(99.0);
     };
     check(evicting, &[(ERROR, "evicts")]);
+}
+
+/// Of a window that no key can hold, one key is named and not each of them.
+#[test]
+fn keys_at_their_bound_are_told_by_group_with_the_worst_of_them() {
+    let key = |group: &str, key: &str, keeps_seconds| Outgrown {
+        group: group.to_owned(),
+        key: key.to_owned(),
+        bytes: 1 << 20,
+        keeps_seconds,
+        wants_seconds: Some(2.0 * 86_400.0),
+    };
+    let outgrown = [
+        key("payments/card", "card=7", 5_400.0),
+        key("payments/card", "card=1", 9_000.0),
+        key("payments/merchant", "merchant=\"m\"", 30.0),
+    ];
+    let both = [(WARNING, "keys-outgrown"), (WARNING, "keys-outgrown")];
+    let found = check(|it| store(it).outgrown = outgrown.to_vec(), &both);
+    let what = &found[0].what;
+    assert!(
+        what.starts_with("keys of group payments/card are at their bound, 2 of those"),
+        "{what}"
+    );
+    assert!(what.contains("card=7 (1024 KiB) keeps the newest 1.5 hours"), "{what}");
+    assert!(what.ends_with("reach back 2.0 days"), "{what}");
 }
 
 #[test]

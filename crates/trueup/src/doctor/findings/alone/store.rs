@@ -4,6 +4,7 @@ use super::database::asked_directly;
 use super::{Other, finding};
 use crate::doctor::facts::{Facts, Lack, StoreFacts};
 use crate::doctor::findings::{Finding, Severity, ms};
+use crate::outgrown::Outgrown;
 
 /// What half of the look-ups may take, milliseconds: all that a payment has for features.
 const RETRIEVAL_MS: f64 = 5.0;
@@ -65,7 +66,42 @@ pub(super) fn findings(facts: &Facts, store: &StoreFacts, other: Other<'_>) -> V
         ));
     }
     found.extend(clocks(facts, store));
+    found.extend(outgrown(facts, store));
     found
+}
+
+/// One finding for each group with keys at their bound.
+fn outgrown(facts: &Facts, store: &StoreFacts) -> Vec<Finding> {
+    let groups = store.outgrown.chunk_by(|one, other| one.group == other.group);
+    let finding = |keys: &[Outgrown]| {
+        let Outgrown { group, key, bytes, keeps_seconds, wants_seconds } = &keys[0];
+        let wants = wants_seconds.map_or("as far as there are events".to_owned(), span);
+        let texts = [
+            format!(
+                "keys of group {group} are at their bound, {} of those seen last; {key} ({} KiB) \
+                 keeps the newest {} of its events, and frames with lateness reach back {wants}",
+                keys.len(),
+                bytes >> 10,
+                span(*keeps_seconds),
+            ),
+            "frames that reach further back than what is kept are UNKNOWN for such keys".to_owned(),
+            "bin this window: ORDER BY date_bin(INTERVAL '1 minute', ...) keeps a partial a minute \
+             instead of each event; or make it shorter"
+                .to_owned(),
+        ];
+        finding(facts, Severity::Warning, "keys-outgrown", texts)
+    };
+    groups.map(finding).collect()
+}
+
+/// A span of time in the largest unit of which there is one.
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s >= 86_400.0 => format!("{:.1} days", s / 86_400.0),
+        s if s >= 3_600.0 => format!("{:.1} hours", s / 3_600.0),
+        s if s >= 60.0 => format!("{:.1} minutes", s / 60.0),
+        s => format!("{s:.1} s"),
+    }
 }
 
 fn not_vouched(facts: &Facts, store: &StoreFacts, lack: &Lack, other: Other<'_>) -> Finding {
