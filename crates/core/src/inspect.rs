@@ -7,7 +7,7 @@ use crate::codec::{Corrupt, FORMAT_VERSION, Position, records};
 use crate::events::Event;
 use crate::group::Keep;
 use crate::plan::Plan;
-use crate::state::{ExactState, Limits, PartialState, Stored};
+use crate::state::{ExactState, Limits, PartialState, Stored, Vouch};
 
 /// A value, taken apart.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Base {
     pub newest_us: Option<i64>,
     /// Event times from here on are whole; `None` if nothing has ever left.
     pub whole_from_us: Option<i64>,
+    /// The word of the fill that stands; `None` if nobody ever filled it.
+    pub vouch: Option<Vouch>,
     /// How many ids of events are remembered that are in partials.
     pub recent_ids: usize,
     /// Per source and partition, up to where records were taken in; exact groups go by ids.

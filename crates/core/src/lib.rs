@@ -56,5 +56,5 @@ pub use known::{Known, Look, slide_known};
 pub use plan::Plan;
 pub use read::{Instant, Receipt, read, receipts};
 pub use slide::{Ask, is_ordered, slide};
-pub use state::{Folded, Limits, Stored, fold, fold_settled};
+pub use state::{Filled, Folded, Limits, Stored, Vouch, fill, fold, fold_settled, vouched};
 pub use value::{Id, IdKind, Kind, Micros, Value};

@@ -43,7 +43,7 @@ pub use log::{DeadCount, DeadLetter, Done, Log, LogRecord, Lot, StreamInfo};
 pub use memory::MemoryStore;
 pub use store::{
     Answer, Append, At, BASE_MARK, Batch, Checkpoint, Detail, Durability, Early, Grown, Look,
-    MAX_KEY_BYTES, MAX_NOTE_BYTES, MAX_RECORD_BYTES, MAX_VALUE_BYTES, Marker, Meta, NEVER_US, Read,
-    Recorded, Space, Stand, Stands, Stats, Store, Swap, Value,
+    MAX_KEY_BYTES, MAX_NOTE_BYTES, MAX_RECORD_BYTES, MAX_VALUE_BYTES, Marker, Meta, NEVER_US,
+    Plant, Read, Recorded, Space, Stand, Stands, Stats, Store, Swap, Value,
 };
 pub use survey::{Bucket, BucketState, Policies, Server, Survey};

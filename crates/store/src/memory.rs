@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::StoreError;
 use crate::store::{
-    Answer, Append, At, Batch, Detail, Early, Grown, Look, MAX_VALUE_BYTES, Meta, Read, Recorded,
-    Space, Stand, Stats, Store, Swap, Value, check_appends, check_len, check_note, check_swaps,
-    random_u64, tail_after,
+    Answer, Append, At, Batch, Detail, Early, Grown, Look, MAX_VALUE_BYTES, Meta, Plant, Read,
+    Recorded, Space, Stand, Stats, Store, Swap, Value, check_appends, check_len, check_note,
+    check_plant, check_swaps, random_u64, tail_after,
 };
 use crate::survey::{Server, Survey};
 
@@ -110,6 +110,17 @@ impl MemoryStore {
         }
         true
     }
+
+    fn plant_one(&self, plant: &Plant<'_>) -> bool {
+        let mut held = self.held();
+        let is_there = |space: &Held| space.values.contains_key(plant.at.key);
+        if plant.epoch != self.stand.epoch || held.get(&plant.at.space).is_some_and(is_there) {
+            return false;
+        }
+        let values = &mut held.entry(plant.at.space).or_default().values;
+        values.insert(plant.at.key.to_vec(), Value::new(plant.base, &[]));
+        true
+    }
 }
 
 /// Refuses a batch that would make any tail too long.
@@ -163,6 +174,13 @@ impl Store for MemoryStore {
         Box::pin(async move {
             check_swaps(swaps)?;
             Ok(swaps.iter().map(|swap| self.swap_one(swap)).collect())
+        })
+    }
+
+    fn plant<'a>(&'a self, plant: &'a Plant<'a>) -> Answer<'a, bool> {
+        Box::pin(async move {
+            check_plant(plant)?;
+            Ok(self.plant_one(plant))
         })
     }
 

@@ -22,6 +22,8 @@
 //! - An early copy is appended in the step that reads its key, so that of two who do this to one
 //!   key at once one reads what the other appended. It claims nothing: no checkpoint speaks of it,
 //!   and a store that loses it owes it to nobody.
+//! - A first base is put where a key holds nothing, in the epoch in which it was seen to, and
+//!   nowhere else. It claims nothing of the space either.
 //! - Writers name the [`Stands`] under which their earlier appends were acknowledged. A store that
 //!   may have lost some of them since (power loss, disk full, a failover, a flush) has another
 //!   stand and refuses; the writer looks and rewinds.
@@ -425,6 +427,20 @@ pub struct Swap<'a> {
     pub kept: &'a [u8],
 }
 
+/// A first base for a key that holds nothing; see [`Store::plant`].
+#[derive(Clone, Copy, Debug)]
+pub struct Plant<'a> {
+    /// The epoch in which the key was seen to hold nothing; 0 where the bucket had none, which is
+    /// then begun.
+    pub epoch: u64,
+    /// Whose value it becomes.
+    pub at: At<'a>,
+    /// The base, at least a byte and at most [`MAX_VALUE_BYTES`].
+    pub base: &'a [u8],
+    /// After how long the value may go if nobody writes to it; `None` for never.
+    pub expiry: Option<Duration>,
+}
+
 /// How much a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Stats {
@@ -484,6 +500,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Puts new bases in. Says for each whether it was done; `false` means that the value is no
     /// longer the one that was folded, and nothing is changed.
     fn swap<'a>(&'a self, swaps: &'a [Swap<'a>]) -> Answer<'a, Vec<bool>>;
+
+    /// Puts a first base where a key holds nothing, in one step. Says whether it was done; `false`
+    /// means that something is there by now, or that the epoch is another, and nothing is changed.
+    /// For one who knows from elsewhere what the key is to hold.
+    ///
+    /// Nobody need have said anything of the space, which is listed among those that were written
+    /// to from then on: whoever drops what is not needed any more finds it.
+    fn plant<'a>(&'a self, plant: &'a Plant<'a>) -> Answer<'a, bool>;
 
     /// Removes all keys, checkpoints and the marker of a space. On a store where that is not one
     /// moment the marker goes first and the checkpoints last, so that one who was interrupted is
@@ -567,6 +591,12 @@ pub(crate) fn check_swaps(swaps: &[Swap<'_>]) -> Result<(), StoreError> {
         check_len("base", swap.base.len(), MAX_VALUE_BYTES)?;
     }
     Ok(())
+}
+
+/// Refuses a first base out of bounds.
+pub(crate) fn check_plant(plant: &Plant<'_>) -> Result<(), StoreError> {
+    check_len("key", plant.at.key.len(), MAX_KEY_BYTES)?;
+    check_len("base", plant.base.len(), MAX_VALUE_BYTES)
 }
 
 /// Refuses notes above the bounds.

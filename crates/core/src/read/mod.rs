@@ -123,8 +123,13 @@ fn read_exact(
             Frame::Range { far_us, near_us } => {
                 plan.interval(far_us, near_us, stand.at).0 < whole_from
             }
-            // The state holds a suffix of the order, so a frame is whole if its far end is in it.
-            Frame::Rows { far, .. } => lost_rows && stand.place < far as usize,
+            // What trimming left is a suffix of the order, so a frame is whole if its far end is in
+            // it and lies where the store vouches for what it has.
+            Frame::Rows { far, .. } => match stand.place.checked_sub(far as usize) {
+                None => lost_rows,
+                Some(_) if far == 0 => false,
+                Some(first) => events.times[first] < instant.complete_from.0,
+            },
         };
         if short {
             let value = Err(Unknown::NotWhole { from: Micros(whole_from) });

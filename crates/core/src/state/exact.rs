@@ -14,11 +14,12 @@
 //! missed.
 //!
 //! ```text
-//! body    oldest i64 LE │ cut from i64 LE │ events │ beaten
+//! body    oldest i64 LE │ cut from i64 LE │ events │ beaten │ [ vouch ]
 //! beaten  n varint │ (time zigzag, hash u64 LE, weight varint), ascending
+//! vouch   from i64 LE │ as of i64 LE               where a fill has left its word (`fill`)
 //! ```
 
-use super::{Limits, Stored};
+use super::{Limits, Stored, Vouch};
 use crate::codec::{
     Corrupt, Reader, Record, hash_of, open, put_events, put_i64, put_u64, read_events, records,
     seal, weight, weight_at_most,
@@ -26,6 +27,7 @@ use crate::codec::{
 use crate::events::{Events, Met};
 use crate::inspect::{Base, known};
 use crate::plan::Plan;
+use crate::value::Micros;
 use std::collections::BTreeSet;
 
 /// What one of the beaten takes in a base beside the weight of its event, in bytes.
@@ -53,6 +55,8 @@ pub(crate) struct ExactState {
     cut_from: i64,
     /// Whether the bound on bytes was hit now.
     pub(crate) cut: bool,
+    /// The word of the fill that stands.
+    pub(super) vouch: Option<Vouch>,
 }
 
 impl ExactState {
@@ -73,6 +77,7 @@ impl ExactState {
                 oldest: i64::MAX,
                 cut_from: i64::MIN,
                 cut: false,
+                vouch: None,
             },
             Some(base) => {
                 let body = open(plan.group.keep, key, base)?;
@@ -210,6 +215,7 @@ impl ExactState {
             oldest_us: known(self.oldest),
             newest_us: self.events.times.last().copied(),
             whole_from_us: known(self.whole_from(plan)),
+            vouch: self.vouch,
             ..Base::default()
         }
     }
@@ -224,6 +230,10 @@ impl ExactState {
             put_i64(&mut body, beaten.time);
             body.extend_from_slice(&beaten.hash.to_le_bytes());
             put_u64(&mut body, beaten.weight);
+        }
+        if let Some(Vouch { from, as_of }) = self.vouch {
+            body.extend_from_slice(&from.0.to_le_bytes());
+            body.extend_from_slice(&as_of.0.to_le_bytes());
         }
         seal(plan.group.keep, key, &body)
     }
@@ -243,5 +253,14 @@ fn decode(plan: &Plan, body: &[u8], needed: &dyn Fn(usize) -> bool) -> Option<Ex
         let weight = u64::from(u32::try_from(input.u64()?).ok()?);
         beaten.insert(Beaten { time, hash, weight });
     }
-    input.is_empty().then_some(ExactState { events, beaten, oldest, cut_from, cut: false })
+    let vouch = match input.is_empty() {
+        true => None,
+        false => {
+            let from = Micros(i64::from_le_bytes(input.array()?));
+            let as_of = Micros(i64::from_le_bytes(input.array()?));
+            Some(Vouch { from, as_of })
+        }
+    };
+    let state = ExactState { events, beaten, oldest, cut_from, cut: false, vouch };
+    input.is_empty().then_some(state)
 }

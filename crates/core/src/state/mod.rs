@@ -4,10 +4,12 @@
 
 mod bins;
 mod exact;
+mod fill;
 mod partials;
 mod seen;
 
 pub(crate) use exact::ExactState;
+pub use fill::{Filled, Vouch, fill, vouched};
 pub(crate) use partials::PartialState;
 
 use crate::codec::{Corrupt, Position};

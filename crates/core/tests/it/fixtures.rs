@@ -4,7 +4,8 @@
 //! `tests/fixtures/v1` holds, for each way of keeping (and for exact bases each kind of id), a
 //! base, a tail of records behind it, and the answers of both together, one line an aggregate.
 //! Between them they have every kind of value, NULLs among them, every partial, near and far sums,
-//! one of the beaten, bins, a floor, raw events, recent ids and admitted offsets.
+//! one of the beaten, the word of a fill, bins, a floor, raw events, recent ids and admitted
+//! offsets.
 //!
 //! Two tests: the bytes are read as the answers say, in every version; and today's code writes the
 //! same bytes, in the present version. If the second one fails, stored state has been orphaned.
@@ -38,9 +39,14 @@ const MINUTE_US: i64 = 60_000_000;
 /// The instant that is asked, and the time of the newest event.
 const NOW_US: i64 = 1_772_000_000_000_000;
 
+/// The one with the word of a fill in its base.
+const FILLED: &str = "exact-filled";
+const WORD: Vouch = Vouch { from: Micros(NOW_US - 90 * MINUTE_US), as_of: Micros(NOW_US + 1) };
+
 /// A fixture's name, how its group keeps events, and ids.
-const FIXTURES: [(&str, Keep, IdKind); 5] = [
+const FIXTURES: [(&str, Keep, IdKind); 6] = [
     ("exact", Keep::Exact, IdKind::Int),
+    (FILLED, Keep::Exact, IdKind::Int),
     ("exact-hashed-ids", Keep::Exact, IdKind::Hash),
     ("exact-text-ids", Keep::Exact, IdKind::Text),
     ("binned", Keep::Binned { width_us: MINUTE_US, origin_us: 7 }, IdKind::Int),
@@ -165,7 +171,7 @@ fn key() -> Key {
 }
 
 /// A base and a tail behind it, as today's code writes them.
-fn written(keep: Keep, kind: IdKind) -> (Vec<u8>, Vec<u8>) {
+fn written(name: &str, keep: Keep, kind: IdKind) -> (Vec<u8>, Vec<u8>) {
     let plan = Plan::new(group(keep, kind));
     let tail = |rows: &[Row], first: u64| {
         let mut out = Vec::new();
@@ -180,7 +186,14 @@ fn written(keep: Keep, kind: IdKind) -> (Vec<u8>, Vec<u8>) {
     let (rows, key) = (rows(), key());
     let folded = tail(&rows[..FOLDED], 100);
     let stored = Stored { base: None, tail: &folded };
-    let base = fold(&plan, key.bytes(), stored, &Limits::default()).expect("own bytes").base;
+    let base = match name {
+        FILLED => {
+            let none = Stored::default();
+            let filled = fill(&plan, key.bytes(), none, &folded, WORD, &Limits::default());
+            filled.expect("own bytes").expect("it fits").base
+        }
+        _ => fold(&plan, key.bytes(), stored, &Limits::default()).expect("own bytes").base,
+    };
     (base, tail(&rows[FOLDED..], 1_000))
 }
 
@@ -233,7 +246,7 @@ fn todays_code_writes_the_bytes_of_the_present_version() {
     let version = VERSIONS[VERSIONS.len() - 1];
     let update = std::env::var_os("UPDATE_FIXTURES").is_some();
     for (name, keep, kind) in FIXTURES {
-        let (base, tail) = written(keep, kind);
+        let (base, tail) = written(name, keep, kind);
         if update {
             let answers = as_lines(keep, kind, &read_back(keep, kind, &base, &tail));
             let parts = [("base", &base[..]), ("tail", &tail[..]), ("answers", answers.as_bytes())];
@@ -246,6 +259,14 @@ fn todays_code_writes_the_bytes_of_the_present_version() {
     }
 }
 
+#[test]
+fn the_word_of_a_fill_is_read_as_it_was_written() {
+    let base = file("v1", FILLED, "base");
+    let stored = Stored { base: Some(&base), tail: &[] };
+    let plan = Plan::new(group(Keep::Exact, IdKind::Int));
+    assert_eq!(vouched(&plan, key().bytes(), stored), Ok(Some(WORD)));
+}
+
 /// The answers in the files are themselves judged, by the naive oracle.
 #[test]
 fn the_fixtures_hold_the_answers_of_the_oracle() {
@@ -253,7 +274,7 @@ fn the_fixtures_hold_the_answers_of_the_oracle() {
         let group = group(keep, kind);
         let events: Vec<Event> = rows().iter().map(|row| event(kind, row)).collect();
         let set = oracle::distinct(&events);
-        let (base, tail) = written(keep, kind);
+        let (base, tail) = written(name, keep, kind);
         let answers = read_back(keep, kind, &base, &tail);
         let mut compared = 0;
         for (aggregate, answer) in group.aggregates.iter().zip(answers) {

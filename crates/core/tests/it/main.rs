@@ -5,6 +5,7 @@ use proptest::prelude::ProptestConfig;
 
 mod corpus;
 mod exact;
+mod fill;
 mod fixtures;
 mod harms;
 mod inspect;

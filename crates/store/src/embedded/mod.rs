@@ -23,6 +23,7 @@
 
 mod meta;
 mod overlay;
+mod plant;
 mod record;
 mod tables;
 
@@ -35,9 +36,9 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransacti
 use crate::StoreError;
 use crate::engine::{Engine, InDirectory, Options, Place, Trouble};
 use crate::store::{
-    Answer, Append, At, Batch, Detail, Durability, Early, Grown, Look, MAX_VALUE_BYTES, Meta, Read,
-    Recorded, Space, Stand, Stats, Store, Swap, Value, check_appends, check_len, check_note,
-    check_swaps, tail_after,
+    Answer, Append, At, Batch, Detail, Durability, Early, Grown, Look, MAX_VALUE_BYTES, Meta,
+    Plant, Read, Recorded, Space, Stand, Stats, Store, Swap, Value, check_appends, check_len,
+    check_note, check_swaps, tail_after,
 };
 use crate::survey::{Server, Survey};
 use meta::Filed;
@@ -490,6 +491,10 @@ impl Store for EmbeddedStore {
 
     fn swap<'a>(&'a self, swaps: &'a [Swap<'a>]) -> Answer<'a, Vec<bool>> {
         Box::pin(async move { self.swap_all(swaps) })
+    }
+
+    fn plant<'a>(&'a self, plant: &'a Plant<'a>) -> Answer<'a, bool> {
+        Box::pin(async move { self.plant_one(plant) })
     }
 
     fn drop_space<'a>(&'a self, space: Space) -> Answer<'a, ()> {

@@ -26,7 +26,8 @@
 //! A reader gets value, summary and stand in one `MGET` (`read.rs`). Later a compaction folds it
 //! and a script swaps the new base in, if the bytes are still those that were folded (`swap.rs`).
 //! An early copy has a life of its own: a reader's script puts it behind the value that it reads
-//! (`record.rs`), and no checkpoint ever speaks of it.
+//! (`record.rs`), and no checkpoint ever speaks of it. A value may also begin with a base, which
+//! one who knows it from elsewhere puts where there is none (`plant.rs`).
 //!
 //! **The rules that make it hold**, each in force here but *fold*, which is the compactor's:
 //!
@@ -61,6 +62,7 @@ mod name;
 mod node;
 mod note;
 mod options;
+mod plant;
 mod policies;
 mod read;
 mod record;
@@ -97,7 +99,7 @@ use self::url::Target;
 use self::words::BUCKETS;
 use crate::StoreError;
 use crate::store::{
-    Answer, At, Batch, Detail, Early, Grown, Look, Read, Recorded, Space, Stats, Store, Swap,
+    Answer, At, Batch, Detail, Early, Grown, Look, Plant, Read, Recorded, Space, Stats, Store, Swap,
 };
 use crate::survey::{Policies, Survey};
 
@@ -259,6 +261,10 @@ impl Store for RedisStore {
 
     fn swap<'a>(&'a self, swaps: &'a [Swap<'a>]) -> Answer<'a, Vec<bool>> {
         self.run(self.inner.swap(swaps))
+    }
+
+    fn plant<'a>(&'a self, plant: &'a Plant<'a>) -> Answer<'a, bool> {
+        self.run(self.inner.plant(plant))
     }
 
     fn drop_space<'a>(&'a self, space: Space) -> Answer<'a, ()> {

@@ -17,6 +17,8 @@ pub(super) enum Script {
     Checkpoint,
     /// A new base for what was folded.
     Swap,
+    /// A first base where there is nothing.
+    Plant,
     /// A bucket with its marks at one moment.
     Read,
     /// The same, and early copies behind its values.
@@ -26,8 +28,15 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Look, Self::Checkpoint, Self::Swap, Self::Read, Self::Record, Self::Note];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Look,
+        Self::Checkpoint,
+        Self::Swap,
+        Self::Plant,
+        Self::Read,
+        Self::Record,
+        Self::Note,
+    ];
 
     pub(super) fn text(self) -> &'static str {
         match self {
@@ -36,6 +45,7 @@ impl Script {
                 concat!(include_str!("lua/who.lua"), include_str!("lua/checkpoint.lua"))
             }
             Self::Swap => include_str!("lua/swap.lua"),
+            Self::Plant => include_str!("lua/plant.lua"),
             Self::Read => include_str!("lua/read.lua"),
             Self::Record => include_str!("lua/record.lua"),
             Self::Note => include_str!("lua/note.lua"),

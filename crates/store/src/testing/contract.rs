@@ -1,6 +1,13 @@
 //! The rules that every store keeps, one function each. A store's tests run [`check`] with a maker
 //! of empty stores.
 
+mod plant;
+
+use self::plant::{
+    a_first_base_is_a_value_like_any_other, a_first_base_of_another_epoch_is_refused,
+    a_first_base_out_of_bounds_is_refused, a_first_base_says_nothing_of_its_space,
+    a_first_base_takes_the_place_of_nothing_that_is_there, of_first_bases_put_at_once_one_stands,
+};
 use super::block_on;
 use crate::StoreError;
 use crate::store::{
@@ -60,6 +67,12 @@ rules![
     an_early_copy_that_its_value_has_no_room_for_is_left_out,
     an_early_copy_that_is_out_of_bounds_is_refused_and_nothing_is_written,
     of_those_who_record_at_once_each_reads_all_who_came_before,
+    a_first_base_is_a_value_like_any_other,
+    a_first_base_takes_the_place_of_nothing_that_is_there,
+    a_first_base_of_another_epoch_is_refused,
+    a_first_base_says_nothing_of_its_space,
+    a_first_base_out_of_bounds_is_refused,
+    of_first_bases_put_at_once_one_stands,
 ];
 
 /// Runs every rule on a store of its own.

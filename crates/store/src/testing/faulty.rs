@@ -1,12 +1,13 @@
-//! A store that fails on cue: the n-th call of a verb, before or after it took effect.
+//! A store that fails on cue: the n-th call of a verb, before or after it took effect; or that
+//! waits on cue.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::StoreError;
 use crate::store::{
-    Answer, At, Batch, Detail, Early, Grown, Look, Read, Recorded, Space, Stats, Store, Swap,
+    Answer, At, Batch, Detail, Early, Grown, Look, Plant, Read, Recorded, Space, Stats, Store, Swap,
 };
 use crate::survey::Survey;
 
@@ -23,6 +24,8 @@ pub enum Verb {
     Append,
     /// [`Store::swap`].
     Swap,
+    /// [`Store::plant`].
+    Plant,
     /// [`Store::drop_space`].
     DropSpace,
     /// [`Store::spaces`].
@@ -48,6 +51,9 @@ pub enum When {
     Before,
     /// It was done, and the answer got lost.
     After,
+    /// It does not fail: nothing is done before [`FaultyStore::release`]. The thread that polls it
+    /// waits.
+    Held,
 }
 
 /// Any store, with failures. Without a cue it is the store within.
@@ -55,18 +61,21 @@ pub enum When {
 pub struct FaultyStore<S> {
     inner: S,
     cues: Mutex<Cues>,
+    released: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Cues {
     calls: BTreeMap<Verb, u64>,
     fail: BTreeMap<(Verb, u64), When>,
+    /// Whether calls are held that are to be.
+    hold: bool,
 }
 
 impl<S: Store> FaultyStore<S> {
     /// Wraps a store.
     pub fn new(inner: S) -> Self {
-        Self { inner, cues: Mutex::default() }
+        Self { inner, cues: Mutex::default(), released: Condvar::new() }
     }
 
     /// The `nth` call of `verb` from now on fails; 0 is the next.
@@ -74,6 +83,18 @@ impl<S: Store> FaultyStore<S> {
         let mut cues = self.cues();
         let calls = cues.calls.get(&verb).copied().unwrap_or(0);
         cues.fail.insert((verb, calls + nth), when);
+        cues.hold |= when == When::Held;
+    }
+
+    /// Lets the calls go on that are held, and those that were to be.
+    pub fn release(&self) {
+        self.cues().hold = false;
+        self.released.notify_all();
+    }
+
+    fn wait(&self) {
+        let held = self.released.wait_while(self.cues(), |cues| cues.hold);
+        drop(held.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// How often a verb was called.
@@ -100,6 +121,10 @@ impl<S: Store> FaultyStore<S> {
                 None => call.await,
                 Some(When::Before) => Err(lost),
                 Some(When::After) => call.await.and(Err(lost)),
+                Some(When::Held) => {
+                    self.wait();
+                    call.await
+                }
             }
         })
     }
@@ -133,6 +158,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn swap<'a>(&'a self, swaps: &'a [Swap<'a>]) -> Answer<'a, Vec<bool>> {
         self.play(Verb::Swap, self.inner.swap(swaps))
+    }
+
+    fn plant<'a>(&'a self, plant: &'a Plant<'a>) -> Answer<'a, bool> {
+        self.play(Verb::Plant, self.inner.plant(plant))
     }
 
     fn drop_space<'a>(&'a self, space: Space) -> Answer<'a, ()> {

@@ -8,6 +8,7 @@ mod failover;
 mod faults;
 mod fitness;
 mod network;
+mod plant;
 mod rules;
 mod support;
 mod survey;
