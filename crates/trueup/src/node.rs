@@ -390,7 +390,7 @@ pub(crate) fn tables(
     catalog: &Catalog,
     clock: Clock,
 ) -> Result<Tables, NodeError> {
-    let DatabaseSettings { place, tables, bounds, verify_per_million, max_staleness } = settings;
+    let DatabaseSettings { place, tables, bounds, .. } = settings;
     if let Some(stream) = tables.keys().find(|name| catalog.stream(name).is_none()) {
         return Err(NodeError::Settings(format!(
             "[database_tables.{stream}]: there is no stream {stream}; there are: {}",
@@ -400,7 +400,10 @@ pub(crate) fn tables(
     let database = database::open(place, bounds.connections, bounds.timeout);
     let database = database.map_err(NodeError::Database)?;
     let fallback = Fallback::new(database, tables.clone(), *bounds, clock);
-    let fallback = fallback.verifying(*verify_per_million, *max_staleness);
+    let mut fallback = fallback.verifying(settings.verify_per_million, settings.max_staleness);
+    if settings.write_back {
+        fallback = fallback.writing_back();
+    }
     Ok(Tables::new(Arc::new(fallback), catalog))
 }
 

@@ -277,7 +277,9 @@ async fn look(
     catalog: &Catalog,
     clock: &Clock,
 ) -> Result<(Arc<Fallback>, Vec<MissingIndex>), NodeError> {
-    let tables = node::tables(settings, catalog, clock.clone())?;
+    // What is written back would be no miss the next time.
+    let settings = DatabaseSettings { write_back: false, ..settings.clone() };
+    let tables = node::tables(&settings, catalog, clock.clone())?;
     let missing = tables.look(catalog).await.map_err(NodeError::Database)?;
     Ok((Arc::clone(tables.fallback()), missing))
 }

@@ -37,12 +37,23 @@ pub struct Metrics {
     partition_lag_s: GaugeVec,
     fallback: IntCounterVec,
     verify: IntCounterVec,
+    write_back: IntCounterVec,
     database_queries: IntGauge,
     database_paused: IntGauge,
     traffic: Traffic,
     pub(super) scores: ScoreMetrics,
     /// One scrape at a time sets the counters that are kept elsewhere.
     scrape: Mutex<()>,
+}
+
+/// How many queries to the database are under way, and whether it is left alone.
+fn database() -> Result<[IntGauge; 2], prometheus::Error> {
+    let queries = "Queries to the database that are under way.";
+    let paused = "1 while the database is left alone because it fails.";
+    Ok([
+        IntGauge::new("trueup_database_queries", queries)?,
+        IntGauge::new("trueup_database_paused", paused)?,
+    ])
 }
 
 fn stages() -> Result<HistogramVec, prometheus::Error> {
@@ -70,6 +81,7 @@ impl Metrics {
         };
         let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["stream"]);
         let each = ["stream", "partition"];
+        let [database_queries, database_paused] = database()?;
         let metrics = Metrics {
             registry: Registry::new(),
             requests: counter(
@@ -121,14 +133,13 @@ impl Metrics {
                 "Hits that were compared with the database, and what differed.",
                 &["what"],
             )?,
-            database_queries: IntGauge::new(
-                "trueup_database_queries",
-                "Queries to the database that are under way.",
+            write_back: counter(
+                "trueup_write_back_total",
+                "What became of answers of the database that were to be written into the store.",
+                &["what"],
             )?,
-            database_paused: IntGauge::new(
-                "trueup_database_paused",
-                "1 while the database is left alone because it fails.",
-            )?,
+            database_queries,
+            database_paused,
             traffic: Traffic::new()?,
             scores: ScoreMetrics::new()?,
             scrape: Mutex::new(()),
@@ -139,7 +150,7 @@ impl Metrics {
 
     fn register(&self) -> Result<(), prometheus::Error> {
         let metrics = self;
-        let all: [Box<dyn prometheus::core::Collector>; 14] = [
+        let all: [Box<dyn prometheus::core::Collector>; 15] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.statuses.clone()),
             Box::new(metrics.recorded.clone()),
@@ -152,6 +163,7 @@ impl Metrics {
             Box::new(metrics.partition_lag_s.clone()),
             Box::new(metrics.fallback.clone()),
             Box::new(metrics.verify.clone()),
+            Box::new(metrics.write_back.clone()),
             Box::new(metrics.database_queries.clone()),
             Box::new(metrics.database_paused.clone()),
         ];
@@ -197,6 +209,7 @@ impl Metrics {
         self.partition_lag_s.reset();
         self.fallback.reset();
         self.verify.reset();
+        self.write_back.reset();
         let (now, live) = (app.clock.now().0, app.live());
         let streams = live.catalog().streams().iter().zip(&live.pusher.progress);
         for (number, (part, progress)) in streams.enumerate() {
@@ -244,6 +257,9 @@ impl Metrics {
             }
             for (what, count) in fallback.verify.counts() {
                 self.verify.with_label_values(&[what]).inc_by(count);
+            }
+            for (what, count) in fallback.write_back.counts() {
+                self.write_back.with_label_values(&[what]).inc_by(count);
             }
             self.database_queries.set(i64::try_from(fallback.in_flight()).unwrap_or(i64::MAX));
             self.database_paused.set(i64::from(fallback.is_paused()));

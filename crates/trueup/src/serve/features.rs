@@ -3,10 +3,13 @@
 use super::answer::LookupAnswer;
 use super::request::Request;
 use super::status::Source;
+use super::vouch::Judge;
 use crate::catalog::{Catalog, SLACK_US, stored};
 use arrow::array::{Array, ArrayRef};
 use std::sync::Arc;
-use trueup_core::{Event, Instant, Key, Micros, Receipt, Stored, Unknown, Value, read, receipts};
+use trueup_core::{
+    Event, Instant, Key, Micros, Receipt, Stored, Unknown, Value, read, receipts, vouched,
+};
 use trueup_sql::decode::print::{Reason, Timestamp};
 use trueup_sql::{GroupDef, Lookup, View, id_at, value_at};
 use trueup_store::{Meta, Read};
@@ -88,6 +91,14 @@ pub(super) struct FoundRow {
     pub(super) meta: Option<Arc<Meta>>,
     /// What the frame of each wanted aggregate held, where that is asked for and known.
     pub(super) receipts: Vec<Receipt>,
+}
+
+/// What a fill vouches for.
+pub(super) struct Claim {
+    /// Event times from here on, microseconds since 1970.
+    pub(super) from_us: i64,
+    /// As of when, wall-clock microseconds since 1970.
+    pub(super) fresh_us: i64,
 }
 
 /// Events of a frame that a receipt lists: what a person reads through.
@@ -183,7 +194,36 @@ impl Lens<'_> {
         row
     }
 
+    /// What the store's marker vouches for, and beyond it what a fill does.
     fn stored(&self, row: usize, key: &Key, own: Option<&Event>, read: &Read) -> FoundRow {
+        let mut found = self.marked(row, key, own, read);
+        let is_marked = found.found.iter().any(|found| !found.missed);
+        if found.found.iter().all(|found| !found.missed) {
+            return found;
+        }
+        let Some(Claim { from_us, fresh_us }) = self.claim(row, key, read) else { return found };
+        let stored = read.value.as_ref().map(stored).unwrap_or_default();
+        let filled = self.evaluate(row, key.bytes(), stored, own, from_us);
+        if found.receipts.is_empty() {
+            found.receipts = filled.receipts;
+        }
+        let mut is_filled = false;
+        for (held, filled) in found.found.iter_mut().zip(filled.found) {
+            if held.missed && filled.value.is_ok() {
+                *held = filled;
+                is_filled = true;
+            }
+        }
+        if is_filled {
+            // The row is as old as the oldest of its values.
+            let marked_us = found.fresh_us.filter(|_| is_marked);
+            found.fresh_us = Some(marked_us.map_or(fresh_us, |marked_us| marked_us.min(fresh_us)));
+        }
+        found
+    }
+
+    /// What the store's marker vouches for.
+    fn marked(&self, row: usize, key: &Key, own: Option<&Event>, read: &Read) -> FoundRow {
         let group = self.catalog.group(self.lookup.group);
         let unknown = |why: String| FoundRow {
             source: Some(Source::Store),
@@ -204,6 +244,23 @@ impl Lens<'_> {
         found.found.iter_mut().for_each(|found| found.stale = stale);
         let meta = Some(Arc::clone(&read.meta));
         FoundRow { source: Some(Source::Store), fresh_us: Some(fresh_us), meta, ..found }
+    }
+
+    /// What a fill vouches for of the value, if there was one whose word counts.
+    pub(super) fn claim(&self, row: usize, key: &Key, read: &Read) -> Option<Claim> {
+        let stored = stored(read.value.as_ref()?);
+        let plan = self.catalog.plan(self.lookup.group);
+        // Damage is for the answer to tell.
+        let vouch = vouched(plan, key.bytes(), stored).ok().flatten()?;
+        let judge = Judge {
+            meta: &read.meta,
+            stale_before_us: self.stale_before_us,
+            bound_us: self.now_us.saturating_sub(self.stale_before_us),
+            lateness_us: self.catalog.group(self.lookup.group).core.lateness_us,
+            may_have_expired: self.may_have_expired(row, read),
+        };
+        let fresh_us = judge.fresh_us(vouch, self.request.at[row])?;
+        Some(Claim { from_us: vouch.from.0, fresh_us })
     }
 
     /// Whether what the row's frames hold may have gone by its age: on a store whose values expire,

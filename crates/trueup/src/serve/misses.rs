@@ -2,8 +2,8 @@
 //! the stream's are.
 //!
 //! ```text
-//! missed frames of a row ─▶ Want (one range, or the newest) ─▶ fallback ─▶ events <= the instant
-//!     ─▶ core::record ─▶ core::read ─▶ the values that were missing
+//! missed frames of a row ─▶ Want (one range, or the newest) ─▶ fallback ─┬─▶ write_back
+//!     the values that were missing ◀─ core::read ◀─ core::record ◀─ events <= the instant
 //! ```
 //!
 //! Only frames without a value are asked for; what the store vouches for stays. A marker that
@@ -13,12 +13,13 @@ use super::answer::Serving;
 use super::fallback::{Fetched, Landed, Want};
 use super::features::{Found, FoundRow, KeyAsk, Lens};
 use super::status::Source;
+use crate::catalog::Catalog;
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampMicrosecondType;
 use std::time::{Duration, Instant as Clock};
 use trueup_core::{
-    Answer, Event, Frame, Instant, Keep, Key, Limits, Micros, Position, Receipt, Stored, Unknown,
-    read, record,
+    Answer, Event, Frame, Id, Instant, Keep, Key, Limits, Micros, Position, Receipt, Stored,
+    Unknown, read, record,
 };
 use trueup_sql::decode::print::Reason;
 use trueup_sql::{id_at, value_at};
@@ -30,12 +31,12 @@ pub(super) const LIMITS: Limits = Limits { max_bytes: usize::MAX };
 const NO_LOG: u32 = 0;
 
 /// What one row misses of one look-up, by one question.
-struct Miss {
-    lookup: usize,
-    row: usize,
-    want: Want,
+pub(super) struct Miss {
+    pub(super) lookup: usize,
+    pub(super) row: usize,
+    pub(super) want: Want,
     /// Places in [`Lens::wanted`].
-    places: Vec<usize>,
+    pub(super) places: Vec<usize>,
 }
 
 impl Serving {
@@ -75,6 +76,7 @@ impl Serving {
         let asked: Vec<_> = misses.iter().map(ask).collect();
         let own: Vec<_> =
             lenses.iter().zip(asks).map(|(lens, asks)| lens.own_events(asks)).collect();
+        let mut brought = Vec::with_capacity(misses.len());
         for (miss, asked) in misses.iter().zip(asked) {
             let landed = tables.wait(asked, deadline).await;
             let lens = &lenses[miss.lookup];
@@ -85,7 +87,9 @@ impl Serving {
                 let found = &mut found[miss.lookup][miss.row];
                 lens.take(miss, key, own, &landed, max_rows, found);
             }
+            brought.extend(landed.ok().map(|fetched| (miss, fetched)));
         }
+        self.write_back(tables, lenses, asks, found, &brought);
         began.elapsed()
     }
 }
@@ -230,32 +234,47 @@ impl Lens<'_> {
         own: Option<&Event>,
         fetched: &Fetched,
     ) -> Vec<u8> {
-        let group = self.catalog.group(self.lookup.group);
-        let stream = &self.catalog.streams()[group.stream].stream;
         let at = self.request.at[row];
-        let rows = &fetched.rows;
-        let times = rows.column(stream.event_time).as_primitive::<TimestampMicrosecondType>();
-        let ids = rows.column(stream.id);
-        let entering = group.evaluate(rows);
-        let mut tail = Vec::new();
-        let mut offset = 0;
-        // The oldest first, as a log would have them.
-        for place in (0..rows.num_rows()).rev() {
-            let time = times.value(place);
-            // What comes after the instant would be the future, or trim what the frames hold.
-            if time > at || time < fetched.whole_from_us || !entering.enters(place) {
-                continue;
-            }
-            let id = id_at(ids, place, group.core.id);
-            // Partials cannot tell what they hold; the request's own event is counted by itself.
-            if group.core.keep != Keep::Exact && own.is_some_and(|own| own.id == id) {
-                continue;
-            }
-            let slots = entering.slots().iter().map(|slot| value_at(slot, place)).collect();
-            offset += 1;
-            let position = Position { source: NO_LOG, partition: 0, offset };
-            record(key.bytes(), &Event { time, id, slots }, Some(position), &mut tail);
-        }
-        tail
+        let is_exact = self.catalog.group(self.lookup.group).core.keep == Keep::Exact;
+        // What comes after the instant would be the future, or trim what the frames hold. Partials
+        // cannot tell what they hold; the request's own event is counted by itself.
+        let counts =
+            |time: i64, id: &Id| time <= at && (is_exact || own.is_none_or(|own| own.id != *id));
+        records_of(self.catalog, self.lookup.group, key, fetched, counts)
     }
+}
+
+/// The events of a group that were fetched and of which time and id count, as records behind no
+/// base.
+pub(super) fn records_of(
+    catalog: &Catalog,
+    group: usize,
+    key: &Key,
+    fetched: &Fetched,
+    counts: impl Fn(i64, &Id) -> bool,
+) -> Vec<u8> {
+    let group = catalog.group(group);
+    let stream = &catalog.streams()[group.stream].stream;
+    let rows = &fetched.rows;
+    let times = rows.column(stream.event_time).as_primitive::<TimestampMicrosecondType>();
+    let ids = rows.column(stream.id);
+    let entering = group.evaluate(rows);
+    let mut tail = Vec::new();
+    let mut offset = 0;
+    // The oldest first, as a log would have them.
+    for place in (0..rows.num_rows()).rev() {
+        let time = times.value(place);
+        if time < fetched.whole_from_us || !entering.enters(place) {
+            continue;
+        }
+        let id = id_at(ids, place, group.core.id);
+        if !counts(time, &id) {
+            continue;
+        }
+        let slots = entering.slots().iter().map(|slot| value_at(slot, place)).collect();
+        offset += 1;
+        let position = Position { source: NO_LOG, partition: 0, offset };
+        record(key.bytes(), &Event { time, id, slots }, Some(position), &mut tail);
+    }
+    tail
 }

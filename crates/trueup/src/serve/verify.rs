@@ -215,13 +215,14 @@ impl Serving {
         let lookup = &view.lookups[hit.lookup];
         let group = self.catalog.group(lookup.group);
         let wanted: Vec<usize> = (0..lookup.aggregates.len()).collect();
+        let now = self.clock.now();
         let lens = Lens {
             catalog: &self.catalog,
             view,
             lookup,
             request: &hit.request,
-            now_us: self.clock.now().0,
-            stale_before_us: i64::MIN,
+            now_us: now.0,
+            stale_before_us: now.back(self.max_staleness_us).0,
             wanted: &wanted,
         };
         let deadline = Clock::now() + tables.fallback().timeout();
@@ -230,7 +231,9 @@ impl Serving {
         let read = self.store.read(&ats, Detail::Summary);
         let read = tokio::time::timeout_at(deadline.into(), read);
         let read = read.await.ok()?.ok()?.into_iter().next()?;
-        let complete_from = Micros(read.meta.complete_since_us?);
+        let filled_from_us = lens.claim(0, &hit.key, &read).map(|claim| claim.from_us);
+        let vouching = [read.meta.complete_since_us, filled_from_us];
+        let complete_from = Micros(vouching.into_iter().flatten().min()?);
         let stored = read.value.as_ref().map(crate::catalog::stored).unwrap_or_default();
         let mut differ = BTreeSet::new();
         for (want, places) in lens.wants(0, &wanted) {

@@ -31,6 +31,8 @@ pub struct DatabaseSettings {
     pub bounds: Bounds,
     /// So many of a million hits are compared with it.
     pub verify_per_million: u32,
+    /// Whether its answers are written into the store.
+    pub write_back: bool,
     /// How far behind the pipeline may be.
     pub max_staleness: Duration,
 }
@@ -77,7 +79,15 @@ pub(super) fn database(
         }
     }
     let (bounds, verify_per_million) = (bounds(raw)?, verify_per_million(raw)?);
-    Ok(Some(DatabaseSettings { place, tables, bounds, verify_per_million, max_staleness }))
+    let write_back = raw.find(|layer| layer.write_back.as_ref()).is_none_or(|(_, said)| *said);
+    Ok(Some(DatabaseSettings {
+        place,
+        tables,
+        bounds,
+        verify_per_million,
+        write_back,
+        max_staleness,
+    }))
 }
 
 /// The sample of hits, said as a share.

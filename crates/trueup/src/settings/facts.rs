@@ -29,7 +29,8 @@ const OTHER_PASSWORD: &str =
 
 /// Of all keys, in no order.
 pub(super) fn facts() -> Vec<Fact> {
-    let all = [store(), events(), bad(), server(), database(), bounds(), views(), models()];
+    let all =
+        [store(), events(), bad(), server(), database(), bounds(), behind(), views(), models()];
     all.into_iter().flatten().collect()
 }
 
@@ -284,7 +285,6 @@ fn bounds() -> Vec<Fact> {
     let settings = loaded("database = \"sqlite:events.db\"").database;
     let settings = settings.expect("a database was named");
     let bounds = settings.bounds;
-    let sample = f64::from(settings.verify_per_million) / f64::from(MILLION);
     let whole = |most: &dyn fmt::Display| format!("whole number, 1 to {most}");
     vec![
         fact(
@@ -332,12 +332,28 @@ fn bounds() -> Vec<Fact> {
             &["database = \"sqlite:a\"\ndatabase_pause = \"1\""],
             "",
         ),
+    ]
+}
+
+/// Of what is done with it behind answers.
+fn behind() -> Vec<Fact> {
+    let settings = loaded("database = \"sqlite:events.db\"").database;
+    let settings = settings.expect("a database was named");
+    let sample = f64::from(settings.verify_per_million) / f64::from(MILLION);
+    vec![
         fact(
             "verify_sample",
             "share, 0 to 1",
             code(sample),
             &["database = \
                \"sqlite:a\"\nverify_sample = 2"],
+            "",
+        ),
+        fact(
+            "write_back",
+            "true or false",
+            code(settings.write_back),
+            &["database = \"sqlite:a\"\nwrite_back = \"yes\"", "TRUEUP_WRITE_BACK=yes"],
             "",
         ),
     ]

@@ -74,6 +74,8 @@ pub struct Layer {
     pub database_pause: Option<String>,
     /// The share of hits that are compared with the database behind the answer's back.
     pub verify_sample: Option<f64>,
+    /// Whether what the database answered is written into the store, where windows are exact.
+    pub write_back: Option<bool>,
     /// Streams' tables in the database, by the streams' names, where they or their columns have
     /// other names.
     pub database_tables: Option<BTreeMap<String, TableSaid>>,
@@ -389,6 +391,7 @@ fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, Setting
         database_max_failures: number(&variable, "database_max_failures")?,
         database_pause: variable("TRUEUP_DATABASE_PAUSE"),
         verify_sample: number(&variable, "verify_sample")?,
+        write_back: switch("write_back", "TRUEUP_WRITE_BACK")?,
         // Names of tables belong in the file.
         database_tables: None,
         views: None,

@@ -87,6 +87,7 @@ fn database(folder: &Path) -> DatabaseSettings {
         tables: ["payments", "logins"].map(|name| (name.to_string(), table())).into(),
         bounds: Bounds::default(),
         verify_per_million: 0,
+        write_back: true,
         max_staleness: Duration::from_secs(10),
     }
 }

@@ -6,3 +6,4 @@ mod guards;
 mod scene;
 mod skew;
 mod values;
+mod write_back;

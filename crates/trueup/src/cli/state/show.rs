@@ -4,7 +4,7 @@ use crate::ingest::backfill::{Plan, file_and_row, is_under_way, rows_in};
 use crate::ingest::source::FIRST_LOG;
 use crate::json;
 use serde_json::{Value, json};
-use trueup_core::{Base, Corrupt, Event, Inspected, Keep, Partials, Position};
+use trueup_core::{Base, Corrupt, Event, Inspected, Keep, Partials, Position, Vouch};
 use trueup_sql::bridge::arrow_of;
 use trueup_sql::decode::print::Timestamp;
 use trueup_sql::{GroupDef, array_of};
@@ -137,6 +137,10 @@ fn base_lines(base: &Base) -> Vec<String> {
         ));
     }
     lines.push(format!("whole from {}", instant(base.whole_from_us, "the first event on")));
+    lines.extend(base.vouch.map(|Vouch { from, as_of }| {
+        let from = instant(Some(from.0).filter(|&us| us != i64::MIN), "the first event on");
+        format!("filled from the database from {from}, as it was at {}", Timestamp(as_of.0))
+    }));
     lines.extend(base.admitted.iter().map(|&at| format!("taken in up to {}", place(at))));
     lines
 }
@@ -211,6 +215,10 @@ fn base_json(base: &Base) -> Value {
         "oldest": time_json(base.oldest_us),
         "newest": time_json(base.newest_us),
         "whole_from": time_json(base.whole_from_us),
+        "filled": base.vouch.map(|Vouch { from, as_of }| json!({
+            "from": time_json(Some(from.0).filter(|&us| us != i64::MIN)),
+            "as_of": time_json(Some(as_of.0)),
+        })),
         "remembered_ids": base.recent_ids,
         "admitted": base.admitted.iter().copied().map(position_json).collect::<Vec<_>>(),
     })

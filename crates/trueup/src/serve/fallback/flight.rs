@@ -17,8 +17,24 @@ pub(crate) struct Fetched {
     pub(crate) whole_from_us: i64,
     /// Whether the bound on rows left older ones out.
     pub(crate) cut: bool,
+    /// And to this one.
+    pub(crate) whole_to_us: i64,
     /// Wall-clock microseconds since 1970 at which the database was asked.
     pub(crate) asked_us: i64,
+    /// Groups into whose state it is being written.
+    pub(crate) written: Mutex<Vec<usize>>,
+}
+
+impl Fetched {
+    /// Whether nobody else writes it into the state of this group: many wait for one flight.
+    pub(crate) fn is_unwritten(&self, group: usize) -> bool {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !written.contains(&group);
+        if is_new {
+            written.push(group);
+        }
+        is_new
+    }
 }
 
 /// What a flight came to.

@@ -27,6 +27,7 @@ use self::bounds::What;
 use self::flight::{Flights, Waiting};
 use self::gate::{Ended, Gate, Shut};
 use super::verify::Verify;
+use super::write_back::WriteBack;
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
 use crate::database::{Ask, Database, DatabaseError, Field, Fields, Names, Table, TableSettings};
@@ -41,7 +42,7 @@ use trueup_core::Value;
 
 /// How much more than wanted a flight asks for at either end, microseconds: so that those who ask
 /// within this time for an instant of their own find theirs in it.
-const MARGIN_US: i64 = 60_000_000;
+pub(super) const MARGIN_US: i64 = 60_000_000;
 
 /// Rows beside those that a ROWS frame wants: for the margin, the row itself and ties at the end.
 const MORE_ROWS: usize = 64;
@@ -110,6 +111,8 @@ pub struct Fallback {
     pub counts: Counts,
     /// Compares a sample of hits with it.
     pub verify: Verify,
+    /// Writes what it answered into the store.
+    pub write_back: WriteBack,
     connections: Semaphore,
     gate: Mutex<Gate>,
 }
@@ -138,6 +141,7 @@ impl Fallback {
             clock,
             counts: Counts::default(),
             verify: Verify::new(0, Duration::ZERO),
+            write_back: WriteBack::new(false),
             connections: Semaphore::new(bounds.connections),
             gate: Mutex::new(Gate::new(bounds, Instant::now())),
         }
@@ -148,6 +152,13 @@ impl Fallback {
     #[must_use]
     pub fn verifying(mut self, per_million: u32, max_staleness: Duration) -> Fallback {
         self.verify = Verify::new(per_million, max_staleness);
+        self
+    }
+
+    /// Has its answers written into the store.
+    #[must_use]
+    pub fn writing_back(mut self) -> Fallback {
+        self.write_back = WriteBack::new(true);
         self
     }
 
@@ -305,7 +316,8 @@ impl Tables {
 
     /// What is asked of the database for what is wanted.
     fn widened(&self, want: &Want) -> Ask {
-        let near = want.to_us >= self.fallback.clock.now().0.saturating_sub(MARGIN_US);
+        let now_us = self.fallback.clock.now().0;
+        let near = want.to_us >= now_us.saturating_sub(MARGIN_US);
         let limit = match want.newest {
             Some(rows) => rows.saturating_add(MORE_ROWS).min(self.fallback.bounds.max_rows),
             None => self.fallback.bounds.max_rows,
@@ -314,8 +326,11 @@ impl Tables {
             keys: want.keys.clone(),
             values: want.values.clone(),
             from_us: want.from_us.saturating_sub(MARGIN_US),
-            // An old instant has a future that may be long.
-            to_us: want.to_us.saturating_add(if near { MARGIN_US } else { 0 }),
+            to_us: match near {
+                true => want.to_us.max(now_us).saturating_add(MARGIN_US),
+                // An old instant has a future that may be long.
+                false => want.to_us,
+            },
             // One more shows that there are more.
             limit: limit.saturating_add(1),
         }
@@ -436,7 +451,15 @@ async fn decoded(
         (true, None) => i64::MAX,
         (false, _) => ask.from_us,
     };
-    Ok(Fetched { rows: batch, whole_from_us, cut, asked_us })
+    let whole_to_us = ask.to_us;
+    Ok(Fetched {
+        rows: batch,
+        whole_from_us,
+        cut,
+        whole_to_us,
+        asked_us,
+        written: Mutex::default(),
+    })
 }
 
 /// A number between 0 and 1, by chance; the middle where there is none to be had.

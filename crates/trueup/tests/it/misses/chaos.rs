@@ -64,6 +64,7 @@ impl Scene {
         let place = DatabasePlace::Postgres { url: postgres.url(), password: None };
         let mut settings = of_place(place, Default::default(), wide());
         (settings.verify_per_million, settings.max_staleness) = (MILLION, BOUND);
+        settings.write_back = true;
         let on_redis = on_redis(&redis.url(), data.path());
         let (catalog, database_of) = (catalog(SQL), Some(settings));
         let options =
@@ -195,6 +196,8 @@ async fn faults_are_no_mismatches_and_what_is_wrong_by_hand_is_told_and_nothing_
     let compared = scene.count("compared");
     println!("{faults} faults, {id} payments, {plain} plain answers, {marked} others");
     println!("{compared} compared, {} skipped", scene.count("skipped"));
+    let fills = scene.serving.tables.as_ref().unwrap().fallback().write_back.counts();
+    println!("written into the store: {fills:?}");
     assert!(faults >= 6 && plain > 100 && marked > 0 && compared > 100);
     assert_eq!(scene.verify().told(), [], "what differs for a while is no mismatch");
 

@@ -1,6 +1,8 @@
 //! How much a database is asked, and what becomes of answers when it is slow or gone.
 
-use super::scene::{PATIENT, applied, ask, database, fallback, missing, payment, wide};
+use super::scene::{
+    PATIENCE, PATIENT, applied, ask, database, fallback, missing, payment, until, wide,
+};
 use crate::postgres_server::url;
 use crate::support::TEN;
 use serde_json::{Value, json};
@@ -9,9 +11,6 @@ use std::time::{Duration, Instant};
 use trueup::serve::{Answered, Bounds, Fallback, Serving, Tables};
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::{Mode, Proxy};
-
-/// How long something may take that takes a second or two on a machine without other work.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How much later than its deadline an answer may be on a machine that is busy with other things.
 const BUSY: Duration = Duration::from_secs(1);
@@ -57,14 +56,6 @@ async fn becomes_present(serving: &Serving) {
 
 fn counted(fallback: &Fallback, name: &str) -> u64 {
     fallback.counts.all().into_iter().find(|(what, _)| *what == name).unwrap().1
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Row 39: as many queries as callers, for one key that everybody waits for.

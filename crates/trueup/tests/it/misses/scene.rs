@@ -5,11 +5,13 @@ use crate::support::{Server, TEN, catalog, options};
 use arrow::array::ArrayRef;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trueup::clock::Clock;
 use trueup::database::{DatabasePlace, TableSettings, open};
 use trueup::node::{Node, NodeOptions};
+use trueup::place::{Place, RedisPlace};
 use trueup::serve::{Answered, Bounds, Fallback, Request, RowAnswer, Serving, Status, Tables};
 use trueup::settings::DatabaseSettings;
 use trueup_core::Micros;
@@ -71,6 +73,9 @@ CREATE INDEX ON logins (card, at)";
 /// Far longer than any question takes here that is answered at all.
 pub(crate) const PATIENT: Duration = Duration::from_secs(30);
 
+/// How long something may take that takes a second or two on a machine without other work.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Payment `id` of one of seven cards, at a time of its own within the three hours before ten.
 pub(crate) fn payment(id: i64) -> Value {
     let at = TEN - (id * 7_919 % 10_800) * 1_000_000 - id;
@@ -112,10 +117,14 @@ pub(crate) fn wide() -> Bounds {
 
 /// What asks this database.
 pub(crate) fn fallback(url: String, bounds: Bounds) -> Arc<Fallback> {
+    Arc::new(fallback_at(url, bounds, Clock::of(|| Micros(TEN))))
+}
+
+/// The same by another clock.
+pub(crate) fn fallback_at(url: String, bounds: Bounds, clock: Clock) -> Fallback {
     let place = DatabasePlace::Postgres { url, password: None };
     let database = open(&place, bounds.connections, bounds.timeout).unwrap();
-    let clock = Clock::of(|| Micros(TEN));
-    Arc::new(Fallback::new(database, Default::default(), bounds, clock))
+    Fallback::new(database, Default::default(), bounds, clock)
 }
 
 /// Answers over an empty store that vouches for nothing.
@@ -145,14 +154,15 @@ pub(crate) async fn applied_without(left_out: &[i64]) -> Serving {
     serving
 }
 
-/// A database with tables of these names, of which no hit is compared.
+/// A database with tables of these names, of which no hit is compared and nothing is written back.
 pub(crate) fn of_place(
     place: DatabasePlace,
     tables: BTreeMap<String, TableSettings>,
     bounds: Bounds,
 ) -> DatabaseSettings {
     let max_staleness = Duration::from_secs(10);
-    DatabaseSettings { place, tables, bounds, verify_per_million: 0, max_staleness }
+    let (verify_per_million, write_back) = (0, false);
+    DatabaseSettings { place, tables, bounds, verify_per_million, write_back, max_staleness }
 }
 
 /// A node that only answers, over an empty store, with this database.
@@ -162,6 +172,22 @@ pub(crate) fn node_options(url: String, bounds: Bounds) -> NodeOptions {
     NodeOptions { ingest: false, database, ..options(SQL) }
 }
 
+/// A node whose state is in Redis; its clock stands at ten.
+pub(crate) fn on_redis(url: String, data: &Path, options: NodeOptions) -> NodeOptions {
+    let data = data.to_owned();
+    let place = RedisPlace { url, prefix: None, password: None, ca_file: None, data };
+    NodeOptions { place: Place::Redis(place), ..options }
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Asks for rows within a time.
 pub(crate) async fn ask(
     serving: &Serving,
@@ -169,12 +195,26 @@ pub(crate) async fn ask(
     rows: &[Value],
     within: Duration,
 ) -> Answered {
+    ask_for(serving, view, rows, &[], within).await
+}
+
+/// The same for these columns; none is all of them.
+pub(crate) async fn ask_for(
+    serving: &Serving,
+    view: &str,
+    rows: &[Value],
+    columns: &[&str],
+    within: Duration,
+) -> Answered {
     let view = serving.catalog.view(view).unwrap();
     let part = &serving.catalog.streams()[view.stream];
     let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
     let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
     let request = Request::rows(part, &rows, Micros(TEN)).unwrap();
-    let outputs = (0..view.outputs.len()).collect();
+    let is_asked = |&output: &usize| {
+        columns.is_empty() || columns.contains(&view.outputs[output].name.as_str())
+    };
+    let outputs = (0..view.outputs.len()).filter(is_asked).collect();
     serving.answer(view, outputs, &request, Instant::now() + within).await
 }
 

@@ -2,7 +2,7 @@
 
 use super::scene::{
     LOGINS, PATIENT, PAYMENTS, SQL, applied, ask, database, fallback, missing, node_options,
-    of_place, payment, printed, sources, wide,
+    of_place, on_redis, payment, printed, sources, wide,
 };
 use crate::postgres_server::url;
 use crate::support::{Server, TEN, options};
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use trueup::database::{DatabasePlace, TableSettings};
 use trueup::node::{Node, NodeOptions};
-use trueup::place::{Place, RedisPlace};
 use trueup::serve::Bounds;
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::RedisServer;
@@ -53,13 +52,6 @@ async fn values_from_the_database_are_those_of_the_store_bit_for_bit() {
         }
     }
     assert!(compared > 2_000, "{compared} values were compared");
-}
-
-/// A node whose state is in Redis; its clock stands at ten.
-fn on_redis(url: String, data: &std::path::Path, options: NodeOptions) -> NodeOptions {
-    let data = data.to_owned();
-    let place = RedisPlace { url, prefix: None, password: None, ca_file: None, data };
-    NodeOptions { place: Place::Redis(place), ..options }
 }
 
 /// Row 7: what a flush has taken would read as customers without a past.
