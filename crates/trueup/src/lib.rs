@@ -1,6 +1,7 @@
 //! The library behind the `trueup` command: the only place that sees all the crates.
 
 pub mod catalog;
+pub mod cause;
 pub mod cli;
 pub mod client;
 pub mod clock;

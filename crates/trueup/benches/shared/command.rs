@@ -58,7 +58,8 @@ impl Running {
 /// A client with so many connections, which waits for a minute.
 pub(crate) fn client(base_url: &str, connections: usize) -> Client {
     let (base_url, timeout) = (base_url.to_owned(), Duration::from_secs(60));
-    Client::new(&ClientOptions { base_url, connections, timeout, token: None }).unwrap()
+    let options = ClientOptions { base_url, connections, timeout, ..ClientOptions::default() };
+    Client::new(&options).unwrap()
 }
 
 impl Drop for Running {

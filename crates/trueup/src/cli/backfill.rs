@@ -63,7 +63,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    super::run::log_to_stderr();
+    super::log::to_stderr();
     let settings = args.settings.load()?;
     if settings.store == Place::Memory {
         let why = "error: in the store memory: nothing would be left of it; name another --store";

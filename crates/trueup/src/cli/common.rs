@@ -134,6 +134,9 @@ pub(super) struct ServerArgs {
     /// The server [default: http:// and the settings' listen address]
     #[arg(long, value_name = "URL", env = "TRUEUP_URL")]
     url: Option<String>,
+    /// The trace that this is a part of, sent on to the server: 00-TRACE-SPAN-01 (W3C)
+    #[arg(long, value_name = "TRACEPARENT")]
+    traceparent: Option<String>,
 }
 
 impl ServerArgs {
@@ -154,7 +157,8 @@ impl ServerArgs {
             None => format!("http://{}", settings.listen),
         };
         let token = settings.token.clone();
-        let options = ClientOptions { base_url, token, connections, timeout };
+        let traceparent = self.traceparent.clone();
+        let options = ClientOptions { base_url, token, connections, timeout, traceparent };
         Client::new(&options).map_err(|error| format!("error: {error}").into())
     }
 }

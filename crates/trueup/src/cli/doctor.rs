@@ -46,7 +46,7 @@ const OF_ALL: &[&str] = &[
 ];
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    super::run::log_to_stderr();
+    super::log::to_stderr();
     let clock = Clock::system();
     let runtime = common::runtime()?;
     let all = runtime.block_on(async {

@@ -29,7 +29,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    super::run::log_to_stderr();
+    super::log::to_stderr();
     let settings = args.settings.load()?;
     let mut options = NodeOptions {
         catalog: common::catalog(&settings)?,

@@ -17,6 +17,7 @@ mod doctor;
 mod get;
 mod ingest;
 mod init;
+mod log;
 mod progress;
 mod push;
 mod run;

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::common::{self, SettingsArgs};
+use super::log;
 use crate::clock::Clock;
 use crate::ingest::NewBeginning;
 use crate::node::{Node, NodeOptions};
@@ -33,7 +34,7 @@ pub(super) enum Part {
 }
 
 pub(super) fn run(args: &Args, part: Part) -> Result<(), Failure> {
-    log_to_stderr();
+    log::to_stderr();
     let settings = args.settings.load()?;
     if settings.models.is_some() && std::env::var_os(NO_REPORTS).is_none() {
         return Err(begun_anew());
@@ -129,22 +130,4 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()> + Send + 'static
             _ = terminate.recv() => {}
         }
     })
-}
-
-/// Held back whatever is asked for: the client of NATS shows messages, which are events, from
-/// `debug` on.
-const QUIET: &str = "async_nats=warn";
-
-/// Logs to standard error, as much as TRUEUP_LOG says (warnings, unless it says otherwise).
-pub(super) fn log_to_stderr() {
-    let said = std::env::var("TRUEUP_LOG").ok().filter(|said| !said.trim().is_empty());
-    let said = format!("{},{QUIET}", said.as_deref().unwrap_or("warn"));
-    let filter = tracing_subscriber::EnvFilter::try_new(said)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    // A second call in one process keeps the first.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .try_init();
 }

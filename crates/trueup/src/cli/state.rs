@@ -49,7 +49,7 @@ struct ShowArgs {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Command::Show(args) = &args.command;
-    super::run::log_to_stderr();
+    super::log::to_stderr();
     let settings = args.settings.load()?;
     let catalog = common::catalog(&settings)?;
     let wanted = wanted(args, &catalog)?;

@@ -48,7 +48,7 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // A picture would be drawn over by what is logged; what matters of it is told anyway.
     if !args.watch || !std::io::stdout().is_terminal() {
-        super::run::log_to_stderr();
+        super::log::to_stderr();
     }
     let settings = args.talk.settings.load()?;
     let client = args.talk.server.client(&settings, 1, TIMEOUT)?;

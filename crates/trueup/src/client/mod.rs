@@ -14,9 +14,10 @@ mod tests;
 
 pub use error::ClientError;
 
+use crate::cause;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use pool::{Connection, Pool};
 use std::sync::Arc;
@@ -26,6 +27,9 @@ use url::Server;
 /// Bytes of a reply's body that are accepted: more than the largest answer of a server that bounds
 /// its requests.
 pub const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
+
+/// The header of the trace that a request is a part of (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Connections that one client may keep.
 pub const MAX_CONNECTIONS: usize = 1_024;
@@ -41,6 +45,9 @@ pub struct ClientOptions {
     pub connections: usize,
     /// How long a request may take, from the call to the last byte of its reply.
     pub timeout: Duration,
+    /// The trace that all requests are a part of, as a `traceparent` of W3C Trace Context; they
+    /// are one span of it, the caller's.
+    pub traceparent: Option<String>,
 }
 
 impl Default for ClientOptions {
@@ -51,6 +58,7 @@ impl Default for ClientOptions {
             token: None,
             connections: 4,
             timeout: Duration::from_secs(10),
+            traceparent: None,
         }
     }
 }
@@ -62,6 +70,7 @@ impl std::fmt::Debug for ClientOptions {
             .field("token", &self.token.as_ref().map(|_| "(hidden)"))
             .field("connections", &self.connections)
             .field("timeout", &self.timeout)
+            .field("traceparent", &self.traceparent)
             .finish()
     }
 }
@@ -87,6 +96,7 @@ pub struct Client {
 struct Inner {
     server: Server,
     authorization: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
     host: HeaderValue,
     timeout: Duration,
     pool: Pool,
@@ -111,8 +121,13 @@ impl Client {
             value.set_sensitive(true);
             Ok(value)
         };
+        let traceparent = |said: &String| {
+            let read = cause::trace_id(said.as_bytes()).and_then(|_| said.try_into().ok());
+            read.ok_or_else(|| wrong("traceparent", "give 00-TRACE-SPAN-01, as W3C writes it"))
+        };
         let inner = Inner {
             authorization: options.token.as_ref().map(bearer).transpose()?,
+            traceparent: options.traceparent.as_ref().map(traceparent).transpose()?,
             host: HeaderValue::try_from(server.authority())
                 .map_err(|_| wrong("base_url", "give a host name of ASCII characters"))?,
             timeout: options.timeout,
@@ -197,6 +212,9 @@ impl Client {
         headers.insert(HOST, self.inner.host.clone());
         if let Some(bearer) = &self.inner.authorization {
             headers.insert(AUTHORIZATION, bearer.clone());
+        }
+        if let Some(traceparent) = &self.inner.traceparent {
+            headers.insert(TRACEPARENT, traceparent.clone());
         }
         if let Some(content_type) = content_type {
             let value = HeaderValue::try_from(content_type).map_err(|_| ClientError::Option {

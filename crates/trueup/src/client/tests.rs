@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -37,8 +39,14 @@ async fn serve_raw(reply: &'static str) -> (String, Arc<AtomicUsize>) {
 
 fn client(base_url: String) -> Client {
     let timeout = Duration::from_millis(500);
-    Client::new(&ClientOptions { base_url, timeout, connections: 2, token: Some("t0k".into()) })
-        .unwrap()
+    Client::new(&ClientOptions {
+        base_url,
+        timeout,
+        connections: 2,
+        token: Some("t0k".into()),
+        traceparent: Some(TRACE.into()),
+    })
+    .unwrap()
 }
 
 async fn fetch(client: &Client, path: &str) -> Result<Reply, ClientError> {
@@ -50,7 +58,8 @@ async fn a_request_carries_its_parts_and_brings_the_reply_whole() {
     let echo = |headers: HeaderMap, body: Bytes| async move {
         let header = |name| headers[name].to_str().unwrap_or_default().to_owned();
         let text = String::from_utf8_lossy(&body).into_owned();
-        let reply = [header("authorization"), header("content-type"), text].join("|");
+        let reply = [header("authorization"), header("traceparent"), header("content-type"), text]
+            .join("|");
         (StatusCode::CREATED, [("server-timing", "store;dur=1")], reply)
     };
     let client = client(serve(Router::new().route("/echo", post(echo))).await);
@@ -59,7 +68,7 @@ async fn a_request_carries_its_parts_and_brings_the_reply_whole() {
     let reply = reply.unwrap();
     assert_eq!(reply.status, StatusCode::CREATED);
     assert_eq!(reply.headers["server-timing"], "store;dur=1");
-    assert_eq!(reply.body, "Bearer t0k|application/json|{}");
+    assert_eq!(reply.body, format!("Bearer t0k|{TRACE}|application/json|{{}}"));
 }
 
 #[tokio::test]

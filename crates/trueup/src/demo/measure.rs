@@ -85,9 +85,9 @@ pub(super) fn load(
 ) -> Result<Load, Failure> {
     let client = Client::new(&ClientOptions {
         base_url: url.to_string(),
-        token: None,
         connections: way.connections(),
         timeout: TIMEOUT,
+        ..ClientOptions::default()
     })?;
     let (asked, kept, served) = (Arc::clone(bodies), Arc::clone(bodies), Arc::clone(served));
     Ok(Load {

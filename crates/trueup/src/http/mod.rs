@@ -4,6 +4,7 @@
 mod admission;
 mod auth;
 mod body;
+mod caller;
 mod dead_letters;
 mod definitions;
 mod events;
@@ -238,8 +239,12 @@ fn method_router(path: &str) -> MethodRouter<Arc<App>> {
     }
 }
 
-/// Before every handler: who asks, and whether there is room.
+/// Around every handler: which request it is, who asks, and whether there is room.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    caller::known(request, |request| admitted(app, request, next)).await
+}
+
+async fn admitted(app: Arc<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if let Some(token) = &app.token
         && !matches!(path, "/livez" | "/readyz" | "/health")

@@ -25,7 +25,7 @@ pub fn document() -> Value {
             "description": "A real-time feature store: events in, features out.",
         },
         "security": [{}, { "bearer": [] }],
-        "paths": {
+        "paths": with_ids(json!({
             "/v1/features/{view}": { "post": features() },
             "/v1/score/{model}": { "post": score() },
             "/get-online-features": { "post": feast() },
@@ -40,12 +40,30 @@ pub fn document() -> Value {
             "/health": { "get": text("The same, by the name that Feast's clients know", true) },
             "/metrics": { "get": text("Metrics in Prometheus' text format", false) },
             "/openapi.json": { "get": plain("This document", "Any") },
-        },
+        })),
         "components": {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "headers": { "RequestId": {
+                "description": "The caller's own x-request-id, or one made here",
+                "schema": { "type": "string" } } },
             "schemas": schemas(),
         },
     })
+}
+
+/// Every response of every operation with the header that all replies have.
+fn with_ids(mut paths: Value) -> Value {
+    for response in
+        members(&mut paths).flat_map(members).flat_map(|it| members(&mut it["responses"]))
+    {
+        response["headers"] =
+            json!({ "x-request-id": { "$ref": "#/components/headers/RequestId" } });
+    }
+    paths
+}
+
+fn members(object: &mut Value) -> impl Iterator<Item = &mut Value> {
+    object.as_object_mut().into_iter().flat_map(|members| members.values_mut())
 }
 
 fn change() -> Value {
@@ -291,7 +309,8 @@ fn schemas() -> Value {
             "properties": {
                 "type": { "type": "string" }, "title": { "type": "string" },
                 "status": { "type": "integer" }, "detail": { "type": "string" },
-                "at": { "type": "string" }, "remedy": { "type": "string" } } },
+                "at": { "type": "string" }, "remedy": { "type": "string" },
+                "request_id": { "type": "string" } } },
         "FeaturesRequest": request_schemas::features(),
         "ScoreRequest": request_schemas::score(),
         "Features": { "type": "object", "required": ["view", "digest", "rows", "timing_us"],

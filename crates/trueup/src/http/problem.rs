@@ -1,5 +1,6 @@
 //! Errors as problem documents (RFC 9457): what is wrong, where, and the remedy.
 
+use crate::cause;
 use crate::ingest::PushError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -148,6 +149,9 @@ impl IntoResponse for Problem {
         }
         if !self.remedy.is_empty() {
             body["remedy"] = self.remedy.into();
+        }
+        if let Some(cause) = cause::current() {
+            body["request_id"] = cause.request_id().into();
         }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();

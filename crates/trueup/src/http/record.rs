@@ -11,6 +11,7 @@
 
 use super::Live;
 use super::problem::Problem;
+use crate::cause;
 use crate::ingest::{EarlyCopies, PushError, Pushed};
 use crate::serve::{Answered, Request};
 use axum::http::StatusCode;
@@ -162,13 +163,13 @@ impl<'a> Recording<'a> {
     fn to_log(&self, bury: bool) -> JoinHandle<Result<Pushed, PushError>> {
         let (live, stream) = (Arc::clone(self.live), self.stream);
         let rows: Vec<Vec<u8>> = self.rows.iter().map(|row| row.to_vec()).collect();
-        tokio::spawn(async move {
+        tokio::spawn(cause::carried(async move {
             let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
             match bury {
                 true => live.pusher.bury(stream, &rows).await,
                 false => live.pusher.push(stream, &rows).await,
             }
-        })
+        }))
     }
 }
 

@@ -18,8 +18,12 @@ async fn serve(router: Router) -> String {
 }
 
 async fn load(connections: usize, timeout: Duration, router: Router) -> Load {
-    let options =
-        ClientOptions { base_url: serve(router).await, token: None, connections, timeout };
+    let options = ClientOptions {
+        base_url: serve(router).await,
+        connections,
+        timeout,
+        ..ClientOptions::default()
+    };
     Load {
         client: Client::new(&options).unwrap(),
         method: Method::POST,

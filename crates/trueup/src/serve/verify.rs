@@ -17,6 +17,7 @@ use super::features::{FoundRow, KeyAsk, Lens};
 use super::misses::LIMITS;
 use super::request::{Mode, Request};
 use super::status::Source;
+use crate::cause;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,10 +179,10 @@ impl Serving {
                     },
                 };
                 let (serving, tables) = (self.clone(), tables.clone());
-                tokio::spawn(async move {
+                tokio::spawn(cause::carried(async move {
                     serving.verify(&tables, hit).await;
                     drop(pending);
-                });
+                }));
             }
         }
     }

@@ -25,6 +25,7 @@ mod feast;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod hot;
+mod ids;
 mod kill;
 mod memory;
 #[cfg(feature = "postgres")]
@@ -45,6 +46,7 @@ mod policies;
 #[cfg(feature = "postgres")]
 mod postgres_server;
 mod race;
+mod raw;
 mod record;
 mod release;
 mod repeats;

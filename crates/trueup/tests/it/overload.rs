@@ -6,6 +6,7 @@ use crate::support::{SQL, Server, options, payment};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -48,18 +49,21 @@ async fn a_crowd_is_answered_in_part_and_refused_in_part_and_probes_get_through(
     for path in ["/livez", "/readyz", "/metrics", "/livez"] {
         assert_eq!(server.send("GET", path, None, "").await.status, StatusCode::OK, "{path}");
     }
-    let (mut answered, mut refused) = (0, 0);
+    let (mut answered, mut refused, mut ids) = (0, 0, BTreeSet::new());
     for one in asked {
         let reply = one.await.unwrap();
+        let id = reply.headers["x-request-id"].to_str().unwrap().to_owned();
         if reply.status == StatusCode::OK {
             answered += 1;
+            assert!(ids.insert(id));
             continue;
         }
         refused += 1;
         let said = String::from_utf8_lossy(&reply.body);
         assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{said}");
         assert_eq!(reply.headers["retry-after"], "1");
-        assert!(said.contains("urn:trueup:problem:busy"), "{said}");
+        assert!(said.contains("urn:trueup:problem:busy") && said.contains(&id), "{said}");
+        assert!(ids.insert(id));
     }
     assert!(answered > 0 && refused > 0, "{answered} answered, {refused} refused");
     let row = server.ask("risk", json!({ "rows": [payment(2, 0, "1.00")] })).await;

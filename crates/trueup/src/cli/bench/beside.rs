@@ -41,6 +41,7 @@ impl Args {
                 token: None,
                 connections,
                 timeout: super::TIMEOUT,
+                traceparent: None,
             };
             let client =
                 Client::new(&options).map_err(|error| format!("error: --feast: {error}"))?;

@@ -17,9 +17,8 @@ mod health;
 mod messages;
 mod wire;
 
-use super::App;
-use super::auth;
 use super::server::{self, Wire};
+use super::{App, auth, caller};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Uri;
@@ -81,9 +80,13 @@ fn router(app: Arc<App>, health: HealthServer<impl Health>) -> Router {
         .with_state(app)
 }
 
-/// Before every method: who asks. There is no work before a message has come, so who sends none
-/// takes no place.
+/// Around every method: which call it is, and who asks. There is no work before a message has come,
+/// so who sends none takes no place.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    caller::known(request, |request| admitted(app, request, next)).await
+}
+
+async fn admitted(app: Arc<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     // Supervisors bear none, as at `/readyz`.
     if let Some(token) = app.token.as_ref().filter(|_| !path.starts_with(HEALTH))

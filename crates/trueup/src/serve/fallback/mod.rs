@@ -29,6 +29,7 @@ use self::gate::{Ended, Gate, Shut};
 use super::verify::Verify;
 use super::write_back::WriteBack;
 use crate::catalog::{Catalog, StreamPart};
+use crate::cause;
 use crate::clock::Clock;
 use crate::database::{Ask, Database, DatabaseError, Field, Fields, Names, Table, TableSettings};
 use arrow::array::{AsArray, RecordBatch};
@@ -307,10 +308,10 @@ impl Tables {
         };
         fallback.counts.add(What::Asked);
         let (tables, catalog) = (self.clone(), Arc::clone(catalog));
-        tokio::spawn(async move {
+        tokio::spawn(cause::carried(async move {
             let landed = tables.fly(&catalog.streams()[stream], stream, ask, deadline).await;
             landing.land(landed);
-        });
+        }));
         Asked::Waiting(waiting)
     }
 

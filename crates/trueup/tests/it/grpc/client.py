@@ -113,6 +113,7 @@ class Mirror:
         except grpc.RpcError as error:
             said = dict(error.trailing_metadata())
             assert said["trueup-problem"] == told["type"], (said, told)
+            assert len(said["x-request-id"]) == len(told["request_id"]) == 32, (said, told)
             at = f" (in {told['at']})" if "at" in told else ""
             remedy = f"; help: {told['remedy']}" if "remedy" in told else ""
             assert error.details() == told["detail"] + at + remedy, (error.details(), told)
@@ -173,6 +174,21 @@ def answered(mirror):
     mirror.features("risk", {"rows": many, "deadline_ms": 10_000})
     [out] = mirror.features("large", {"rows": [WHOLE]})
     assert out["status"] == "NOT_IN_VIEW", out
+
+
+def known(mirror):
+    """Calls have their callers' ids, or others than all before."""
+    method = mirror.client.method(SERVICE, "ListViews")
+    call, request = mirror.client.callable(method), mirror.client.message(method, {})
+    ids = [("mine-1", "mine-1"), ("a b", None), (None, None)]
+    seen = set()
+    for given, wanted in ids:
+        metadata = [("x-request-id", given)] if given else []
+        _, done = call.with_call(request, metadata=metadata)
+        told = dict(done.initial_metadata())["x-request-id"]
+        assert told == wanted or (wanted is None and len(told) == 32), (given, told)
+        seen.add(told)
+    assert len(seen) == len(ids), seen
 
 
 def recorded(mirror):
@@ -273,7 +289,8 @@ def reflected(mirror):
 
 def mirror(address, url):
     mirror = Mirror(address, url)
-    for part in (pushed, answered, recorded, scored, listed, refused, beyond_the_wire, reflected):
+    parts = (pushed, answered, known, recorded, scored, listed, refused, beyond_the_wire, reflected)
+    for part in parts:
         part(mirror)
     health = mirror.client.call("Check", {"service": SERVICE}, service=HEALTH)
     print(json.dumps({
