@@ -1,6 +1,7 @@
 //! Bodies within their bounds, and of the right type, before anything looks into them.
 
 use super::admission::Admission;
+use super::coding::{self, Coding};
 use super::problem::Problem;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -8,17 +9,21 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use std::ops::Deref;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::SemaphorePermit;
 
 /// How long a caller may take to send a body: a slow sender holds a connection, and room for what
 /// has come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A body that is here. What there may be of all of them has room for it while it lives.
+/// A body that is here, unpacked. What there may be of all of them has room for it while it lives.
 pub(super) struct Held<'a> {
     bytes: Bytes,
     _room: SemaphorePermit<'a>,
+    /// When all of it had come.
+    pub(super) arrived: Instant,
+    /// How long it took to unpack.
+    pub(super) unpacked: Duration,
 }
 
 impl Deref for Held<'_> {
@@ -38,10 +43,6 @@ pub(super) enum Media {
 
 /// The media type that the headers declare; JSON where they declare none.
 pub(super) fn media(headers: &HeaderMap, lines: bool) -> Result<Media, Problem> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING) {
-        return Err(unsupported(format!("content encoding {encoding:?} is not taken"))
-            .remedy("send the body as it is, without Content-Encoding"));
-    }
     let Some(declared) = headers.get(header::CONTENT_TYPE) else { return Ok(Media::Json) };
     let named = declared.to_str().unwrap_or_default();
     let named = named.split(';').next().unwrap_or_default().trim();
@@ -64,31 +65,40 @@ fn unsupported(detail: String) -> Problem {
     Problem::new(status, "media-type", "The body is of another type").detail(detail).at("headers")
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes, as it is sent and as it is meant.
 pub(super) async fn read(
     admission: &Admission,
     request: Request<Body>,
     limit: usize,
 ) -> Result<Held<'_>, Problem> {
+    let coding = Coding::of(request.headers())?;
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(BODY_TIMEOUT, whole(admission, request.into_body(), limit)).await {
-        Ok(body) => body,
-        Err(_) => {
-            let status = StatusCode::REQUEST_TIMEOUT;
-            Err(Problem::new(status, "slow-body", "The body did not arrive in time")
-                .detail(format!("it took over {} s", BODY_TIMEOUT.as_secs()))
-                .at("body")
-                .remedy("send it again, in smaller parts on a slow line"))
-        }
-    }
+    let whole = whole(admission, request.into_body(), limit);
+    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, whole).await else {
+        let status = StatusCode::REQUEST_TIMEOUT;
+        return Err(Problem::new(status, "slow-body", "The body did not arrive in time")
+            .detail(format!("it took over {} s", BODY_TIMEOUT.as_secs()))
+            .at("body")
+            .remedy("send it again, in smaller parts on a slow line"));
+    };
+    let ((bytes, room), arrived) = (body?, Instant::now());
+    let Some(coding) = coding else {
+        return Ok(Held { bytes, _room: room, arrived, unpacked: Duration::ZERO });
+    };
+    let (bytes, room) = coding::decoded(admission, &bytes, coding, limit).await?;
+    Ok(Held { bytes, _room: room, arrived, unpacked: arrived.elapsed() })
 }
 
 /// All of a body. Room is taken for what has come, not for what a caller says will come.
-async fn whole(admission: &Admission, mut body: Body, limit: usize) -> Result<Held<'_>, Problem> {
+async fn whole(
+    admission: &Admission,
+    mut body: Body,
+    limit: usize,
+) -> Result<(Bytes, SemaphorePermit<'_>), Problem> {
     let (mut bytes, mut room) = (BytesMut::new(), admission.bytes(0)?);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -102,7 +112,7 @@ async fn whole(admission: &Admission, mut body: Body, limit: usize) -> Result<He
         room.merge(admission.bytes(data.len())?);
         bytes.extend_from_slice(&data);
     }
-    Ok(Held { bytes: bytes.freeze(), _room: room })
+    Ok((bytes.freeze(), room))
 }
 
 /// A whole number from 0 on, however JSON writes it: 5, 5.0 and 5e0 are one number.

@@ -95,9 +95,9 @@ pub(super) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// A body that has just come.
-    pub(super) fn of(json: &'a [u8]) -> Ask<'a> {
-        Ask { json, arrived: Instant::now(), unpacked: Duration::ZERO }
+    /// A body as it came.
+    pub(super) fn of(held: &'a Held<'_>) -> Ask<'a> {
+        Ask { json: held, arrived: held.arrived, unpacked: held.unpacked }
     }
 
     /// A body that was just made of what had arrived.

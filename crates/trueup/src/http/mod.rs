@@ -5,6 +5,7 @@ mod admission;
 mod auth;
 mod body;
 mod caller;
+mod coding;
 mod dead_letters;
 mod definitions;
 mod events;
@@ -51,6 +52,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
+use coding::Coding;
 use server::Doors;
 use std::sync::{Arc, PoisonError, RwLock};
 use trueup_store::Store;
@@ -245,6 +247,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 }
 
 async fn admitted(app: Arc<App>, request: Request, next: Next) -> Response {
+    let accepted = Coding::accepted(request.headers());
     let path = request.uri().path();
     if let Some(token) = &app.token
         && !matches!(path, "/livez" | "/readyz" | "/health")
@@ -254,7 +257,10 @@ async fn admitted(app: Arc<App>, request: Request, next: Next) -> Response {
     }
     let kind = Kind::at_the_door(request.method(), path);
     match kind.map(|kind| app.admission.place(kind)).transpose() {
-        Ok(_place) => next.run(request).await,
+        Ok(_place) => {
+            let response = next.run(request).await;
+            coding::shrunk(response, accepted, app.admission.waiting() > 0).await
+        }
         Err(problem) => problem.into_response(),
     }
 }

@@ -22,7 +22,9 @@ pub fn document() -> Value {
         "info": {
             "title": "Trueup",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "A real-time feature store: events in, features out.",
+            "description": "A real-time feature store: events in, features out. Bodies may be \
+                            packed by gzip or zstd (Content-Encoding), and large replies are, \
+                            for who takes them so. A caller's x-request-id comes back.",
         },
         "security": [{}, { "bearer": [] }],
         "paths": with_ids(json!({

@@ -1,11 +1,15 @@
 //! Errors as problem documents (RFC 9457): what is wrong, where, and the remedy.
 
+use super::coding::Coding;
 use crate::cause;
 use crate::ingest::PushError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use trueup_store::StoreError;
+
+/// The kind of a problem with how a body is packed; its replies say how it may be.
+pub(super) const CODING: &str = "content-coding";
 
 /// What a caller is told instead of an answer.
 #[derive(Clone, Debug)]
@@ -159,6 +163,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, json);
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.kind == CODING {
+            headers.insert(header::ACCEPT_ENCODING, Coding::NAMES);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

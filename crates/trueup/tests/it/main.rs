@@ -35,6 +35,7 @@ mod nats_server;
 mod openapi;
 mod outage;
 mod overload;
+mod packed;
 mod parity;
 mod pay;
 #[cfg(feature = "kafka")]

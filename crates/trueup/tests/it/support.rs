@@ -142,6 +142,14 @@ impl Server {
         assert!(command.status().unwrap().success());
     }
 
+    /// The most memory that the process ever had, KiB.
+    pub(crate) fn most_kib(&self) -> u64 {
+        let id = self.process.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        most.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     pub(crate) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();

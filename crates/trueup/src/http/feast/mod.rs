@@ -12,12 +12,13 @@
 mod reply;
 
 use self::reply::{EPOCH_US, write_reply};
+use super::body::{self, Held};
 use super::features::{
     DEFAULT_DEADLINE_MS, MAX_FEATURES_BYTES, MAX_ROWS, refused, refused_by_policy,
 };
 use super::problem::Problem;
 use super::stages::Stages;
-use super::{App, body, reply as shared_reply};
+use super::{App, reply as shared_reply};
 use crate::catalog::{Catalog, StreamPart};
 use crate::json;
 use crate::serve::{Answered, Request as Asked};
@@ -25,7 +26,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -105,20 +105,20 @@ pub(super) async fn online_features(
 async fn taken_in(app: &App, request: Request<Body>) -> Result<Response, Refusal> {
     body::media(request.headers(), false)?;
     let bytes = body::read(&app.admission, request, MAX_FEATURES_BYTES).await?;
-    let arrived = Instant::now();
     let admitted = app.admission.answer().await?;
-    admitted.work(answer(app, &bytes, arrived)).await
+    admitted.work(answer(app, &bytes)).await
 }
 
-async fn answer(app: &App, bytes: &Bytes, arrived: Instant) -> Result<Response, Refusal> {
-    let (began, queue) = (Instant::now(), arrived.elapsed());
+async fn answer(app: &App, bytes: &Held<'_>) -> Result<Response, Refusal> {
+    let &Held { arrived, unpacked, .. } = bytes;
+    let (began, queue) = (Instant::now(), arrived.elapsed().saturating_sub(unpacked));
     let body: OnlineBody<'_> = body::object(bytes, FORM)?;
     let live = app.live();
     let catalog = live.catalog();
     let count = count_of_rows(&body)?;
     let parts = parts(catalog, &body)?;
     let asked = asked(catalog, &parts, &body, count, app.clock.now())?;
-    let parse = began.elapsed();
+    let parse = unpacked + began.elapsed();
     let deadline = arrived + Duration::from_millis(DEFAULT_DEADLINE_MS);
     let mut answers = Vec::with_capacity(parts.len());
     for (part, asked) in parts.into_iter().zip(&asked) {
