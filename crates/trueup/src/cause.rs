@@ -49,7 +49,7 @@ fn written(id: u128) -> HeaderValue {
 }
 
 /// An id that no other request has, in this process or another; no secret.
-fn fresh() -> u128 {
+pub(crate) fn fresh() -> u128 {
     static SEED: LazyLock<u128> = LazyLock::new(|| {
         let mut seed = [0; 16];
         // Without it ids differ within this process alone.
@@ -88,20 +88,33 @@ pub fn current() -> Option<Arc<Cause>> {
 /// Bytes of a `traceparent` of version 00: `00-TRACE-SPAN-FLAGS`, in hexadecimal digits.
 const TRACEPARENT_BYTES: usize = 55;
 
-/// The trace id of a `traceparent`, as the Recommendation of W3C wants it read: version 00 to the
-/// letter, of later versions what 00 has and nothing behind it.
-pub fn trace_id(traceparent: &[u8]) -> Option<u128> {
-    let (known, more) = traceparent.split_at_checked(TRACEPARENT_BYTES)?;
-    let parts: Vec<&[u8]> = known.split(|byte| *byte == b'-').collect();
-    let [version, trace, span, flags] = parts[..] else { return None };
-    let is_whole = match hex(version, 2)? {
-        0 => more.is_empty(),
-        0xff => false,
-        _ => more.first().is_none_or(|byte| *byte == b'-'),
-    };
-    let (trace, span) = (hex(trace, 32)?, hex(span, 16)?);
-    hex(flags, 2)?;
-    (is_whole && trace != 0 && span != 0).then_some(trace)
+/// The caller's place in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The trace.
+    pub trace_id: u128,
+    /// The caller's own span.
+    pub span_id: u64,
+    /// Whether the caller records the trace.
+    pub is_sampled: bool,
+}
+
+impl Parent {
+    /// Reads a `traceparent` as the Recommendation of W3C wants it: version 00 to the letter, of
+    /// later versions what 00 has and nothing behind it.
+    pub fn read(traceparent: &[u8]) -> Option<Parent> {
+        let (known, more) = traceparent.split_at_checked(TRACEPARENT_BYTES)?;
+        let parts: Vec<&[u8]> = known.split(|byte| *byte == b'-').collect();
+        let [version, trace, span, flags] = parts[..] else { return None };
+        let is_whole = match hex(version, 2)? {
+            0 => more.is_empty(),
+            0xff => false,
+            _ => more.first().is_none_or(|byte| *byte == b'-'),
+        };
+        let (trace_id, span_id, flags) = (hex(trace, 32)?, hex(span, 16)?, hex(flags, 2)?);
+        let parent = Parent { trace_id, span_id: span_id as u64, is_sampled: flags & 1 == 1 };
+        (is_whole && trace_id != 0 && span_id != 0).then_some(parent)
+    }
 }
 
 /// The number that so many digits stand for, lower case alone.
@@ -119,19 +132,22 @@ mod tests {
 
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-    fn read(traceparent: &str) -> Option<u128> {
-        trace_id(traceparent.as_bytes())
+    fn read(traceparent: &str) -> Option<Parent> {
+        Parent::read(traceparent.as_bytes())
     }
 
     #[test]
     fn a_traceparent_is_read_to_the_letter() {
-        let trace = u128::from_str_radix(TRACE, 16).unwrap();
-        for good in ["00-T-b7ad6b7169203331-01", "00-T-b7ad6b7169203331-fe"] {
-            assert_eq!(read(&good.replace('T', TRACE)), Some(trace), "{good}");
+        let trace_id = u128::from_str_radix(TRACE, 16).unwrap();
+        let parent =
+            |is_sampled| Some(Parent { trace_id, span_id: 0xb7ad_6b71_6920_3331, is_sampled });
+        for (flags, is_sampled) in [("00", false), ("01", true), ("02", false), ("ff", true)] {
+            let said = format!("00-{TRACE}-b7ad6b7169203331-{flags}");
+            assert_eq!(read(&said), parent(is_sampled), "{said}");
         }
         // Later versions may say more, behind what this one knows.
         for later in ["cc-T-b7ad6b7169203331-01", "cc-T-b7ad6b7169203331-01-what-the-future-has"] {
-            assert_eq!(read(&later.replace('T', TRACE)), Some(trace), "{later}");
+            assert_eq!(read(&later.replace('T', TRACE)), parent(true), "{later}");
         }
     }
 

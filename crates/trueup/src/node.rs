@@ -13,6 +13,8 @@ use self::models::ModelsKeeper;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::database::{self, DatabaseError};
+#[cfg(feature = "otel")]
+use crate::http::Spans;
 #[cfg(feature = "grpc")]
 use crate::http::grpc;
 use crate::http::server::{self, Wire};
@@ -168,6 +170,15 @@ impl Node {
         self
     }
 
+    /// With spans of requests on their way to a collector.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn with_spans(self, spans: Spans) -> Node {
+        // There are none yet: whoever has the node has it alone.
+        let _ = self.app.spans.set(spans);
+        self
+    }
+
     /// What the handlers share.
     pub fn app(&self) -> &Arc<App> {
         &self.app
@@ -203,6 +214,10 @@ impl Node {
         };
         let grpc = mirror(&self.app, self.grpc.take(), told);
         tokio::join!(server::serve(listener, router, &self.app, Wire::Http1, stop), grpc);
+        #[cfg(feature = "otel")]
+        if let Some(spans) = self.app.spans.get() {
+            spans.stop().await;
+        }
         self.stop()
     }
 

@@ -4,6 +4,8 @@ use super::Failure;
 use super::common::{self, SettingsArgs};
 use super::log;
 use crate::clock::Clock;
+#[cfg(feature = "otel")]
+use crate::http::Spans;
 use crate::ingest::NewBeginning;
 use crate::node::{Node, NodeOptions};
 use crate::settings::Settings;
@@ -92,8 +94,33 @@ async fn serve(options: NodeOptions, settings: &Settings) -> Result<(), Failure>
         }
         None => node,
     };
+    let node = traced(node)?;
     let router = node.router();
     node.serve(listener, router, stop).await.map_err(|error| format!("error: {error}").into())
+}
+
+/// With spans on their way to the collector that the variables of OpenTelemetry name.
+#[cfg(feature = "otel")]
+fn traced(node: Node) -> Result<Node, Failure> {
+    let spans =
+        Spans::by(|name| std::env::var(name).ok()).map_err(|why| format!("error: {why}"))?;
+    Ok(match spans {
+        Some(spans) => node.with_spans(spans),
+        None => node,
+    })
+}
+
+/// Says so if spans are wanted. They are no reason not to start: that variable is often there for
+/// all.
+#[cfg(not(feature = "otel"))]
+fn traced(node: Node) -> Result<Node, Failure> {
+    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
+        tracing::warn!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and this program was built without spans; build \
+             it with the feature `otel`: cargo build --release --features otel"
+        );
+    }
+    Ok(node)
 }
 
 /// Listens on an address, and says so if everybody there may do everything.

@@ -14,7 +14,7 @@ mod tests;
 
 pub use error::ClientError;
 
-use crate::cause;
+use crate::cause::Parent;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
@@ -122,7 +122,7 @@ impl Client {
             Ok(value)
         };
         let traceparent = |said: &String| {
-            let read = cause::trace_id(said.as_bytes()).and_then(|_| said.try_into().ok());
+            let read = Parent::read(said.as_bytes()).and_then(|_| said.try_into().ok());
             read.ok_or_else(|| wrong("traceparent", "give 00-TRACE-SPAN-01, as W3C writes it"))
         };
         let inner = Inner {

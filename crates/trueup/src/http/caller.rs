@@ -2,12 +2,17 @@
 //! that this server makes, and in what it logs meanwhile. What hyper refuses before it is a request
 //! (a head that cannot be read, or is too long) has no id.
 
-use crate::cause::{self, Cause};
+use super::App;
+#[cfg(feature = "otel")]
+use super::spans::Begun;
+use crate::cause::{self, Cause, Parent};
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
+#[cfg(not(feature = "otel"))]
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::Level;
 
 /// The id of a request, on both ways.
@@ -22,26 +27,58 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Answers a request for its cause, and says on the reply which one it was.
 pub(super) async fn known<F: Future<Output = Response>>(
+    app: &App,
     request: Request,
     answer: impl FnOnce(Request) -> F,
 ) -> Response {
-    let cause = Arc::new(cause(request.headers()));
-    let line = tracing::enabled!(Level::DEBUG).then(|| Line::of(&request));
+    let (cause, parent) = cause(request.headers());
+    let cause = Arc::new(cause);
+    let span = span(app, request.headers(), parent);
+    let is_told = span.is_some() || tracing::enabled!(Level::DEBUG);
+    let line = is_told.then(|| Line::of(&request));
     let answering = answer(request);
     let answering = async {
         let response = answering.await;
-        line.inspect(|line| line.write(&response));
+        if let Some(line) = &line {
+            line.write(&response);
+        }
         response
     };
     let mut response = cause::scoped(Arc::clone(&cause), answering).await;
     response.headers_mut().insert(REQUEST_ID, cause.request_id.clone());
+    if let (Some(span), Some(line)) = (span, line) {
+        end(app, span, &line, &cause, &response);
+    }
     response
 }
 
-fn cause(headers: &HeaderMap) -> Cause {
-    let trace_id = only(headers, &TRACEPARENT).and_then(|said| cause::trace_id(said.as_bytes()));
+#[cfg(feature = "otel")]
+fn span(app: &App, headers: &HeaderMap, parent: Option<Parent>) -> Option<Begun> {
+    app.spans.get().and_then(|_| Begun::of(headers, parent))
+}
+
+#[cfg(feature = "otel")]
+fn end(app: &App, span: Begun, line: &Line, cause: &Cause, response: &Response) {
+    if let Some(spans) = app.spans.get() {
+        spans.end(span, app.clock.now(), line, cause, response);
+    }
+}
+
+/// Without the feature no request is a span.
+#[cfg(not(feature = "otel"))]
+fn span(_: &App, _: &HeaderMap, _: Option<Parent>) -> Option<Infallible> {
+    None
+}
+
+#[cfg(not(feature = "otel"))]
+fn end(_: &App, span: Infallible, _: &Line, _: &Cause, _: &Response) {
+    match span {}
+}
+
+fn cause(headers: &HeaderMap) -> (Cause, Option<Parent>) {
+    let parent = only(headers, &TRACEPARENT).and_then(|said| Parent::read(said.as_bytes()));
     let request_id = only(headers, &REQUEST_ID).filter(|said| is_id(said));
-    Cause::new(request_id.cloned(), trace_id)
+    (Cause::new(request_id.cloned(), parent.map(|parent| parent.trace_id)), parent)
 }
 
 /// The value of a header that is there once.
@@ -56,9 +93,9 @@ fn is_id(said: &HeaderValue) -> bool {
     (1..=MAX_REQUEST_ID_BYTES).contains(&said.len()) && said.iter().all(u8::is_ascii_graphic)
 }
 
-/// The line that each request logs at `debug`. It has the route and not the path, which has what
-/// the caller wrote.
-struct Line {
+/// What is told of a request: the line that each logs at `debug`, and its span. It has the route
+/// and not the path, which has what the caller wrote.
+pub(super) struct Line {
     began: Instant,
     method: Method,
     route: Option<MatchedPath>,
@@ -70,11 +107,26 @@ impl Line {
         Line { began: Instant::now(), method: request.method().clone(), route }
     }
 
+    /// The method, if it is one of HTTP's own: any other is a word of the caller's.
+    pub(super) fn method(&self) -> &str {
+        let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+        let more = [Method::PATCH, Method::OPTIONS, Method::TRACE, Method::CONNECT];
+        let is_known = known.contains(&self.method) || more.contains(&self.method);
+        if is_known { self.method.as_str() } else { "_OTHER" }
+    }
+
+    pub(super) fn route(&self) -> &str {
+        self.route.as_ref().map_or("none", MatchedPath::as_str)
+    }
+
+    pub(super) fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     fn write(&self, response: &Response) {
-        let Line { began, method, route } = self;
-        let route = route.as_ref().map_or("none", MatchedPath::as_str);
-        let (status, took_us) = (response.status().as_u16(), began.elapsed().as_micros());
-        tracing::debug!(%method, route, status, took_us, "answered");
+        let (method, route) = (self.method(), self.route());
+        let (status, took_us) = (response.status().as_u16(), self.took().as_micros());
+        tracing::debug!(method, route, status, took_us, "answered");
     }
 }
 
@@ -84,7 +136,7 @@ mod tests {
 
     fn id_of(said: &[&'static str]) -> String {
         let said = said.iter().map(|said| (REQUEST_ID, HeaderValue::from_static(said)));
-        cause(&said.collect()).request_id().to_owned()
+        cause(&said.collect()).0.request_id().to_owned()
     }
 
     #[test]
@@ -99,6 +151,6 @@ mod tests {
             assert!(id.len() == 32 && !replaced.contains(&id.as_str()), "{id}");
         }
         let headers = [(REQUEST_ID, HeaderValue::from_bytes(b"\xe9").unwrap())];
-        assert_eq!(cause(&headers.into_iter().collect()).request_id().len(), 32);
+        assert_eq!(cause(&headers.into_iter().collect()).0.request_id().len(), 32);
     }
 }

@@ -24,6 +24,8 @@ mod reply;
 mod request_schemas;
 mod score;
 pub(crate) mod server;
+#[cfg(feature = "otel")]
+mod spans;
 mod stages;
 mod traffic;
 mod views;
@@ -35,6 +37,8 @@ pub use health::{Health, WorkerHealth};
 pub use metrics::Metrics;
 pub use openapi::document as openapi;
 pub use problem::Problem;
+#[cfg(feature = "otel")]
+pub use spans::Spans;
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -100,6 +104,9 @@ pub struct App {
     place: String,
     admission: Admission,
     doors: Arc<Doors>,
+    /// Where spans of requests go, if anywhere.
+    #[cfg(feature = "otel")]
+    pub(crate) spans: std::sync::OnceLock<Spans>,
 }
 
 impl App {
@@ -126,6 +133,8 @@ impl App {
             place: String::new(),
             admission: Admission::new(),
             doors: Doors::new(),
+            #[cfg(feature = "otel")]
+            spans: Default::default(),
         }
     }
 
@@ -243,7 +252,8 @@ fn method_router(path: &str) -> MethodRouter<Arc<App>> {
 
 /// Around every handler: which request it is, who asks, and whether there is room.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    caller::known(request, |request| admitted(app, request, next)).await
+    let admitting = Arc::clone(&app);
+    caller::known(&app, request, |request| admitted(admitting, request, next)).await
 }
 
 async fn admitted(app: Arc<App>, request: Request, next: Next) -> Response {
@@ -310,5 +320,10 @@ fn unknown(what: &'static str, name: &str, names: &str) -> Problem {
 
 async fn metrics_text(State(app): State<Arc<App>>) -> Response {
     let text = app.metrics.text(&app);
+    #[cfg(feature = "otel")]
+    let text = match app.spans.get() {
+        Some(spans) => text + &spans.metrics(),
+        None => text,
+    };
     ([(axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

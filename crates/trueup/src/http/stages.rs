@@ -1,9 +1,14 @@
 //! Where the time of a request goes, in the order in which it does.
 
 use crate::serve::Answered;
+#[cfg(feature = "otel")]
+use axum::http::HeaderMap;
 use axum::http::{HeaderName, HeaderValue, header};
 use std::fmt::Write;
 use std::time::Duration;
+
+/// Where they stand.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Bytes of a stage in the headers, about.
 const STAGE_BYTES: usize = 24;
@@ -21,6 +26,16 @@ pub(super) struct Stages {
     pub(super) log: Option<Duration>,
     /// Of rows that were scored: the model's wait for a turn and its run.
     pub(super) inference: Option<Duration>,
+}
+
+/// The stages that the headers of an answer tell.
+#[cfg(feature = "otel")]
+pub(super) fn of(headers: &HeaderMap) -> impl Iterator<Item = (&str, Duration)> {
+    let told = headers.get(SERVER_TIMING).and_then(|told| told.to_str().ok()).unwrap_or_default();
+    told.split(", ").filter_map(|one| {
+        let (name, ms) = one.split_once(";dur=")?;
+        Some((name, Duration::from_secs_f64(ms.parse::<f64>().ok()? / 1_000.0)))
+    })
 }
 
 impl Stages {
@@ -71,7 +86,7 @@ impl Stages {
         let stages = HeaderValue::try_from(text).expect("names and numbers are ASCII");
         [
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (HeaderName::from_static("server-timing"), stages),
+            (SERVER_TIMING, stages),
         ]
     }
 }

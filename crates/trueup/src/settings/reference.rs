@@ -24,7 +24,7 @@ const TABLES: [(&str, &str, &str); 6] = [
 ];
 
 /// Variables that set no key of the file.
-const BESIDE: [(&str, &str); 8] = [
+const BESIDE: [(&str, &str); 9] = [
     (
         "TRUEUP_SETTINGS",
         "The settings file, as `--settings`; `trueup.toml` where none is \
@@ -42,6 +42,11 @@ const BESIDE: [(&str, &str); 8] = [
          understood counts as `warn`.",
     ),
     ("TRUEUP_URL", "The server that commands talk to, as `--url`."),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "Where spans of requests go, in builds with the feature `otel`; `docs/operations.md` has \
+         its kin.",
+    ),
 ];
 
 /// What the page says before the keys.

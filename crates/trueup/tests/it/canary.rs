@@ -226,7 +226,17 @@ async fn a_card_number_or_a_password_is_in_nothing_that_a_process_shows() {
     for part in ["INFO", "a question to the database failed", "cannot be used", "stopping"] {
         assert!(log.contains(part), "the log was to say {part}:\n{log:.2000}");
     }
+    let asked = log.lines().find(|line| line.contains("a question to the database failed"));
+    assert!(asked.unwrap().contains(" request_id="), "for which request? {asked:?}");
     assert_silent("the log", &log, &words);
+    #[cfg(feature = "otel")]
+    {
+        let spans = scene.spans();
+        for part in ["/v1/features/{view}", "/v1/events/{stream}", "compute"] {
+            assert!(spans.contains(part), "the spans were to say {part}: {} bytes", spans.len());
+        }
+        assert_silent("a span", &spans, &words);
+    }
 }
 
 /// A process that does not start says why to a log as well.

@@ -33,6 +33,8 @@ mod misses;
 #[cfg(feature = "nats")]
 mod nats_server;
 mod openapi;
+#[cfg(feature = "otel")]
+mod otel;
 mod outage;
 mod overload;
 mod packed;

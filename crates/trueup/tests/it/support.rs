@@ -150,6 +150,15 @@ impl Server {
         most.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Tells the process to stop, and says how it ended.
+    #[cfg(feature = "otel")]
+    pub(crate) fn end(&mut self) -> std::process::ExitStatus {
+        let mut process = self.process.take().unwrap();
+        let told = Command::new("kill").arg(process.id().to_string()).status();
+        assert!(told.unwrap().success());
+        process.wait().unwrap()
+    }
+
     pub(crate) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();

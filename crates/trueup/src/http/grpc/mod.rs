@@ -83,7 +83,8 @@ fn router(app: Arc<App>, health: HealthServer<impl Health>) -> Router {
 /// Around every method: which call it is, and who asks. There is no work before a message has come,
 /// so who sends none takes no place.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    caller::known(request, |request| admitted(app, request, next)).await
+    let admitting = Arc::clone(&app);
+    caller::known(&app, request, |request| admitted(admitting, request, next)).await
 }
 
 async fn admitted(app: Arc<App>, request: Request, next: Next) -> Response {

@@ -11,7 +11,11 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use std::fs::File;
+#[cfg(feature = "otel")]
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+#[cfg(feature = "otel")]
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,6 +67,9 @@ CREATE TABLE logins (id TEXT, at TIMESTAMPTZ, card TEXT);
 INSERT INTO payments SELECT 'kanari-row', now() - interval '1 day 10 minutes',
   '00000000-0000-0000-0000-000000000001'::uuid, NULL, 'kanari-merchant', 7351942.86123, 0.5, NULL";
 
+/// Of a trace that is recorded, so that every request is told to a collector.
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 /// A time so many seconds ago.
 pub(super) fn ago(seconds: i64) -> String {
     Timestamp(now_us() - seconds * 1_000_000).to_string()
@@ -86,6 +93,8 @@ pub(super) struct Scene {
     address: String,
     folder: TempDir,
     _nats: NatsServer,
+    #[cfg(feature = "otel")]
+    collector: Collector,
 }
 
 impl Scene {
@@ -128,13 +137,31 @@ impl Scene {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
         command.arg("run").current_dir(folder.path()).env("TRUEUP_LOG", "trace");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        #[cfg(feature = "otel")]
+        let collector = Collector::start();
+        #[cfg(feature = "otel")]
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
         let process = Running::new(command.spawn().unwrap());
         let path = folder.path().join("log");
         let address = listening(&path).await;
         let (base_url, token) = (format!("http://{address}"), Some(TOKEN.to_owned()));
-        let options = ClientOptions { base_url, token, timeout: PATIENCE, ..Default::default() };
+        let traceparent = Some(TRACEPARENT.to_owned());
+        let options =
+            ClientOptions { base_url, token, timeout: PATIENCE, traceparent, ..Default::default() };
         let (client, _nats) = (Client::new(&options).unwrap(), nats);
-        Scene { redis, broker, database, topic, process, client, address, folder, _nats }
+        Scene {
+            redis,
+            broker,
+            database,
+            topic,
+            process,
+            client,
+            address,
+            folder,
+            _nats,
+            #[cfg(feature = "otel")]
+            collector,
+        }
     }
 
     pub(super) async fn send(&self, verb: &str, path: &str, body: String) -> (StatusCode, String) {
@@ -200,9 +227,47 @@ impl Scene {
         self.process.wait();
     }
 
+    /// All that the collector was sent.
+    #[cfg(feature = "otel")]
+    pub(super) fn spans(&self) -> String {
+        String::from_utf8_lossy(&self.collector.sent.lock().unwrap()).into_owned()
+    }
+
     pub(super) fn log(&self) -> String {
         let bytes = std::fs::read(self.folder.path().join("log")).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// A collector that keeps what it is sent, as bytes: the texts of a span stand in them as they are.
+#[cfg(feature = "otel")]
+struct Collector {
+    url: String,
+    sent: Arc<Mutex<Vec<u8>>>,
+}
+
+#[cfg(feature = "otel")]
+impl Collector {
+    fn start() -> Collector {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sent = Arc::<Mutex<Vec<u8>>>::default();
+        let kept = Arc::clone(&sent);
+        // It ends with the process of the test.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                // Nothing more comes before it is answered.
+                stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                let mut piece = [0; 65_536];
+                while let Ok(count @ 1..) = stream.read(&mut piece) {
+                    kept.lock().unwrap().extend_from_slice(&piece[..count]);
+                }
+                // Who sent it may be gone.
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            }
+        });
+        Collector { url, sent }
     }
 }
 
