@@ -13,9 +13,13 @@ mod field;
 mod names;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_tls;
 mod query;
 mod sqlite;
 mod table;
+#[cfg(feature = "postgres")]
+mod tls;
 
 pub use field::Field;
 pub use names::{Names, TableSettings};

@@ -4,11 +4,12 @@
 //! A query that nobody waits for any more takes its connection with it, and the server ends it
 //! after its `statement_timeout`; so no answer of one query is ever taken for another's.
 //!
-//! Connections are not encrypted: an address that is not on this machine or in a network that you
-//! trust needs a tunnel (docs/decisions/0014-database-client.md).
+//! How they are encrypted is in `postgres_tls.rs`.
 
 use super::field::time_unit;
+use super::postgres_tls::{Hook, WORDS, is_local, mode};
 use super::query::{Param, events};
+use super::tls::{Said, Tls, plain, refused};
 use super::{
     Answer, Ask, Database, DatabaseError, Field, Fields, Names, Reading, Table, TableColumn,
 };
@@ -18,12 +19,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::TlsStream;
 use tokio_postgres::types::{FromSql, ToSql, Type};
-use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, Error, NoTls, Row, Socket, Statement};
 use trueup_sql::{ColumnType, Stream};
 
-/// How long a connection may take to be made: a server that is there answers in milliseconds.
+/// How long an address is tried: a server that is there answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a connection may take to be made, with all addresses, TLS and the password: else one
+/// that is taken and never greeted would hold up a start for ever.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
@@ -37,6 +43,7 @@ const MAX_STATEMENTS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Postgres {
     config: Config,
+    tls: Tls,
     greeting: String,
     idle: Mutex<Vec<Connection>>,
 }
@@ -58,20 +65,20 @@ impl Postgres {
         password: Option<&str>,
         timeout: Duration,
     ) -> Result<Postgres, DatabaseError> {
-        let mut config: Config = url.parse().map_err(|error: Error| {
-            let why = error.source().map(ToString::to_string).unwrap_or_default();
+        let no_url = |why: String| {
+            // Behind the name may stand a password too.
+            let place = crate::place::public(url);
+            let place = place.split('?').next().unwrap_or_default();
             DatabaseError::Setup(format!(
-                "{:?} is no URL of PostgreSQL ({why}); write postgres://USER@HOST:PORT/NAME",
-                crate::place::public(url)
+                "{place:?} is no URL of PostgreSQL ({why}); write postgres://USER@HOST:PORT/NAME"
             ))
+        };
+        let (rest, said) = Said::take(url, WORDS).map_err(DatabaseError::Setup)?;
+        let mut config: Config = rest.parse().map_err(|error: Error| {
+            no_url(error.source().map(ToString::to_string).unwrap_or_default())
         })?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(DatabaseError::Setup(
-                "sslmode=require: connections to PostgreSQL are not encrypted yet; use a tunnel, \
-                 and say sslmode=disable"
-                    .into(),
-            ));
-        }
+        let tls = mode(said, is_local(&config)).map_err(DatabaseError::Setup)?;
+        config.ssl_mode(if tls == Tls::Off { SslMode::Disable } else { SslMode::Require });
         if config.get_password().is_none()
             && let Some(password) = password
         {
@@ -83,11 +90,11 @@ impl Postgres {
              SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1",
             timeout.as_millis().max(1)
         );
-        Ok(Postgres { config, greeting, idle: Mutex::default() })
+        Ok(Postgres { config, tls, greeting, idle: Mutex::default() })
     }
 
     /// A connection that nobody uses, or a new one.
-    async fn take(&self) -> Result<Connection, Error> {
+    async fn take(&self) -> Result<Connection, DatabaseError> {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match idle {
@@ -96,13 +103,26 @@ impl Postgres {
                 None => break,
             }
         }
-        let (client, connection) = self.config.connect(NoTls).await?;
-        tokio::spawn(async move {
-            // Its end shows at the client's next query.
-            let _ = connection.await;
-        });
-        client.batch_execute(&self.greeting).await?;
+        let client = tokio::time::timeout(GREETING_TIMEOUT, self.connect()).await;
+        let client = client.map_err(|_| {
+            DatabaseError::Away(format!("no greeting within {GREETING_TIMEOUT:?}"))
+        })??;
         Ok(Connection { client, statements: HashMap::new() })
+    }
+
+    async fn connect(&self) -> Result<Client, DatabaseError> {
+        let made = match &self.tls {
+            Tls::Off => served(self.config.connect(NoTls).await),
+            tls => {
+                let tls = tls.clone();
+                let hook = tokio::task::spawn_blocking(move || Hook::of(&tls)).await;
+                let hook = hook.map_err(|error| DatabaseError::Away(error.to_string()))??;
+                served(self.config.connect(hook).await)
+            }
+        };
+        let client = made.map_err(|error| unconnected(&error, &self.tls))?;
+        client.batch_execute(&self.greeting).await.map_err(|error| away(&error))?;
+        Ok(client)
     }
 
     /// Back to those that nobody uses; only after a query that came to its end.
@@ -111,7 +131,7 @@ impl Postgres {
     }
 
     async fn look_at(&self, stream: &Stream, names: &Names) -> Result<Table, DatabaseError> {
-        let connection = self.take().await.map_err(|error| away(&error))?;
+        let connection = self.take().await?;
         let text = format!("SELECT {} FROM {} WHERE false", names.columns.join(", "), names.table);
         let prepared = connection.client.prepare(&text).await;
         let statement = prepared.map_err(|error| unfit(&error, names))?;
@@ -136,7 +156,7 @@ impl Postgres {
     }
 
     async fn find_index(&self, table: &Table, keys: &[usize]) -> Result<bool, DatabaseError> {
-        let connection = self.take().await.map_err(|error| away(&error))?;
+        let connection = self.take().await?;
         let names: Vec<String> =
             keys.iter().map(|&key| table.columns[key].name.trim_matches('"').into()).collect();
         // Of a view the indexes are not to be seen.
@@ -155,7 +175,7 @@ impl Postgres {
     }
 
     async fn ask(&self, table: &Table, ask: &Ask) -> Result<Vec<Fields>, DatabaseError> {
-        let mut connection = self.take().await.map_err(|error| away(&error))?;
+        let mut connection = self.take().await?;
         let select = |column: &TableColumn| match column.reading {
             Reading::Text | Reading::Number => format!("{}::text", column.name),
             _ => column.name.clone(),
@@ -182,6 +202,15 @@ impl Postgres {
         self.give(connection);
         rows.iter().map(|row| fields(table, row).map_err(|error| failed(&error))).collect()
     }
+}
+
+/// Has a task serve a connection; its end shows at the client's next query.
+fn served<T: TlsStream + Unpin + Send + 'static>(
+    made: Result<(Client, tokio_postgres::Connection<Socket, T>), Error>,
+) -> Result<Client, Error> {
+    let (client, connection) = made?;
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
 }
 
 impl Connection {
@@ -330,6 +359,17 @@ fn said(error: &Error) -> String {
 
 fn away(error: &Error) -> DatabaseError {
     DatabaseError::Away(said(error))
+}
+
+/// A connection that was not made.
+fn unconnected(error: &Error, tls: &Tls) -> DatabaseError {
+    // The client has no kind for it.
+    let is_plain =
+        |cause: &dyn std::error::Error| cause.to_string() == "server does not support TLS";
+    if error.source().is_some_and(is_plain) {
+        return plain(WORDS);
+    }
+    refused(error, tls, WORDS).unwrap_or_else(|| away(error))
 }
 
 /// A query that failed: by the key's values, by table and settings, or because nobody answers.

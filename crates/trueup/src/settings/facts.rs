@@ -245,7 +245,8 @@ fn database() -> Vec<Fact> {
             "URL",
             "none: what the store does not vouch for is `UNKNOWN`",
             &["database = \"oracle://HOST\""],
-            away,
+            "A table that does not fit ends the start, and so does a server that does not prove \
+             its name; a database that is away is a warning, and is asked again.",
         ),
         fact(
             "database_password_file",

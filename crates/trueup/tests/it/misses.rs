@@ -5,5 +5,6 @@ mod chaos;
 mod guards;
 mod scene;
 mod skew;
+mod tls;
 mod values;
 mod write_back;

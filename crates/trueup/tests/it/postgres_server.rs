@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls};
+use trueup_store::testing::servers::TestCa;
 
 /// How long a new server may take until it answers: slow disks need a few seconds.
 const START: Duration = Duration::from_secs(60);
@@ -26,11 +27,26 @@ impl PostgresServer {
     }
 
     pub(crate) async fn start_with(settings: &[&str]) -> PostgresServer {
+        PostgresServer::start_in(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    /// One that encrypts, with the certificate for which this authority vouches.
+    pub(crate) async fn start_encrypting(ca: &TestCa) -> PostgresServer {
         let folder = tempfile::tempdir().unwrap();
-        let servant = servant();
-        if let Some((user, group)) = servant {
-            chown(folder.path(), Some(user), Some(group)).unwrap();
+        for name in ["server.crt", "server.key"] {
+            let copy = folder.path().join(name);
+            std::fs::copy(ca.folder().join(name), &copy).unwrap();
+            give(&copy);
         }
+        let file = |name| folder.path().join(name).display().to_string();
+        let certificate = format!("ssl_cert_file={}", file("server.crt"));
+        let key = format!("ssl_key_file={}", file("server.key"));
+        PostgresServer::start_in(folder, &["ssl=on", &certificate, &key]).await
+    }
+
+    async fn start_in(folder: tempfile::TempDir, settings: &[&str]) -> PostgresServer {
+        let servant = servant();
+        give(folder.path());
         let data = folder.path().join("data");
         let mut init = command("initdb", servant, folder.path());
         init.arg("-D").arg(&data).args(["-U", "trueup", "-A", "trust", "--no-sync"]);
@@ -127,6 +143,13 @@ pub(crate) fn programs() -> PathBuf {
     let mut versions: Vec<PathBuf> = versions.map(|version| version.unwrap().path()).collect();
     versions.sort();
     versions.pop().expect("install PostgreSQL").join("bin")
+}
+
+/// Makes it the servant's.
+fn give(path: &Path) {
+    if let Some((user, group)) = servant() {
+        chown(path, Some(user), Some(group)).unwrap();
+    }
 }
 
 /// User and group to run it as, for a test that is run by root.

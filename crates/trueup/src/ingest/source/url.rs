@@ -1,5 +1,7 @@
 //! What the URLs of several sources have in common.
 
+use crate::place::unescaped;
+
 /// Partitions that one log may have: one call asks the server about all of them.
 const MAX_PARTITIONS: u32 = 256;
 
@@ -95,20 +97,7 @@ fn login(said: &str) -> Result<(Option<String>, Option<String>), String> {
 fn plain(said: &str) -> Result<String, String> {
     const WRONG: &str = "user and password of a URL: write % as %25, and after other % two hex \
                          digits of a letter in UTF-8";
-    let mut bytes = Vec::with_capacity(said.len());
-    let mut rest = said.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2).ok_or(WRONG)?;
-        let digits = std::str::from_utf8(digits).map_err(|_| WRONG)?;
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| WRONG)?);
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(|_| WRONG.to_owned())
+    unescaped(said).ok_or_else(|| WRONG.to_owned())
 }
 
 /// A number of partitions.

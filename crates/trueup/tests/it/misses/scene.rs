@@ -61,7 +61,7 @@ WINDOW hour AS (PARTITION BY card ORDER BY at
        two AS (PARTITION BY card ORDER BY at ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)";
 
 /// The tables, with the types that an application would have chosen.
-const TABLES: &str = "
+pub(crate) const TABLES: &str = "
 CREATE TABLE payments (
   id BIGINT PRIMARY KEY, at TIMESTAMPTZ NOT NULL, card BIGINT NOT NULL, merchant TEXT,
   amount NUMERIC(12,2), score DOUBLE PRECISION, approved BOOLEAN, day DATE);
