@@ -47,7 +47,7 @@ pub(super) struct SettingsArgs {
     #[arg(long)]
     accept_bad: bool,
     /// The database that is asked for what the store does not vouch for:
-    /// postgres://USER@HOST:PORT/NAME or sqlite:PATH
+    /// postgres://USER@HOST:PORT/NAME, mysql://USER@HOST:PORT/NAME or sqlite:PATH
     #[arg(long, value_name = "URL")]
     database: Option<String>,
     /// The address to listen on, or of the server to talk to; `ingest` listens nowhere without it

@@ -10,6 +10,10 @@
 //! ask, and how often, is not decided here but in `serve::fallback`.
 
 mod field;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "mysql")]
+mod mysql_tls;
 mod names;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -18,7 +22,7 @@ mod postgres_tls;
 mod query;
 mod sqlite;
 mod table;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod tls;
 
 pub use field::Field;
@@ -55,6 +59,13 @@ pub trait Database: fmt::Debug + Send + Sync {
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabasePlace {
+    /// `mysql://USER@HOST:PORT/NAME`, and the password where the URL has none.
+    MySql {
+        /// The URL.
+        url: String,
+        /// From a variable or a file.
+        password: Option<String>,
+    },
     /// `postgres://USER@HOST:PORT/NAME`, and the password where the URL has none.
     Postgres {
         /// The URL.
@@ -70,7 +81,7 @@ impl fmt::Display for DatabasePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // Behind the name may stand a password too.
-            DatabasePlace::Postgres { url, .. } => {
+            DatabasePlace::MySql { url, .. } | DatabasePlace::Postgres { url, .. } => {
                 let url = crate::place::public(url);
                 f.write_str(url.split('?').next().unwrap_or_default())
             }
@@ -123,6 +134,14 @@ pub fn open(
         DatabasePlace::Sqlite(path) => {
             Ok(Arc::new(sqlite::Sqlite::open(path, connections, timeout)?))
         }
+        #[cfg(feature = "mysql")]
+        DatabasePlace::MySql { url, password } => {
+            Ok(Arc::new(mysql::MySql::open(url, password.as_deref(), timeout)?))
+        }
+        #[cfg(not(feature = "mysql"))]
+        DatabasePlace::MySql { .. } => Err(DatabaseError::Setup(
+            "this program was built without MySQL; build it with the feature `mysql`".into(),
+        )),
         #[cfg(feature = "postgres")]
         DatabasePlace::Postgres { url, password } => {
             Ok(Arc::new(postgres::Postgres::open(url, password.as_deref(), timeout)?))

@@ -185,7 +185,7 @@ impl Postgres {
             _ => format!("${number}::text::{}", column.cast),
         };
         let (text, params) = events(table, ask, select, place);
-        let params: Vec<String> = params.into_iter().map(Param::text).collect();
+        let params: Vec<String> = params.into_iter().map(|(_, param)| Param::text(param)).collect();
         let params: Vec<&(dyn ToSql + Sync)> =
             params.iter().map(|param| param as &(dyn ToSql + Sync)).collect();
         let found = connection.query(&text, &params).await;

@@ -26,6 +26,8 @@ pub(super) enum Param {
     Int(i64),
     Double(f64),
     Text(String),
+    /// Microseconds since 1970.
+    Time(i64),
 }
 
 impl Param {
@@ -35,23 +37,25 @@ impl Param {
             Param::Int(value) => value.to_string(),
             Param::Double(value) => Double(value).to_string(),
             Param::Text(text) => text,
+            Param::Time(us) => Timestamp(us).to_string(),
         }
     }
 }
 
-/// The query's text and its parameters. `select` writes a column of the select list, `place` the
-/// place of a parameter, from its number (counted from 1) and the column that it is compared with.
+/// The query's text, and its parameters with the column that each is compared with. `select`
+/// writes a column of the select list, `place` the place of a parameter, from its number (counted
+/// from 1) and that column.
 pub(super) fn events(
     table: &Table,
     ask: &Ask,
     select: impl Fn(&super::TableColumn) -> String,
     place: impl Fn(usize, &super::TableColumn) -> String,
-) -> (String, Vec<Param>) {
+) -> (String, Vec<(usize, Param)>) {
     let columns: Vec<String> = table.columns.iter().map(select).collect();
     let mut params = Vec::new();
     let mut conditions = Vec::new();
     let mut compare = |column: usize, operator: &str, value: Param| {
-        params.push(value);
+        params.push((column, value));
         let column = &table.columns[column];
         conditions.push(format!("{} {operator} {}", column.name, place(params.len(), column)));
     };
@@ -64,7 +68,7 @@ pub(super) fn events(
         }
     }
     let bound = |us: i64, up: bool| match table.columns[table.event_time].reading {
-        Reading::Instant => Param::Text(Timestamp(us).to_string()),
+        Reading::Instant => Param::Time(us),
         _ => Param::Int(in_units(us, table.time_unit, up)),
     };
     if ask.from_us > Micros::EARLIEST.0 {
@@ -99,7 +103,7 @@ fn param(value: &Value, table: &Table, key: usize) -> Option<Param> {
         }
         Value::Text(text) => Param::Text(text.to_string()),
         Value::Time(us) if !is_instant => Param::Int(in_units(*us, table.time_unit, false)),
-        Value::Time(us) => Param::Text(Timestamp(*us).to_string()),
+        Value::Time(us) => Param::Time(*us),
         Value::Date(days) => Param::Text(Date(*days).to_string()),
     })
 }

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use trueup_sql::decode::print::Timestamp;
 use trueup_sql::{ColumnType, Stream};
 
 type Work = Box<dyn FnOnce(&Connection) + Send>;
@@ -157,6 +158,7 @@ impl Database for Sqlite {
     fn events<'a>(&'a self, table: &'a Table, ask: &'a Ask) -> Answer<'a, Vec<Fields>> {
         let (text, params) =
             events(table, ask, |column| column.name.clone(), |number, _| format!("?{number}"));
+        let params: Vec<Param> = params.into_iter().map(|(_, param)| param).collect();
         let (types, unit) = (table.types.clone(), table.time_unit.map(time_unit));
         Box::pin(self.run(move |database| {
             let failed = |error| failed(&error);
@@ -175,6 +177,7 @@ impl ToSql for Param {
             Param::Int(value) => ToSqlOutput::from(*value),
             Param::Double(value) => ToSqlOutput::from(*value),
             Param::Text(text) => ToSqlOutput::from(text.as_str()),
+            Param::Time(us) => ToSqlOutput::from(Timestamp(*us).to_string()),
         })
     }
 }

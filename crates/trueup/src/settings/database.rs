@@ -62,12 +62,16 @@ pub(super) fn database(
         Some(("sqlite", path)) if !path.is_empty() => {
             DatabasePlace::Sqlite(raw.base(&origin).join(path))
         }
+        Some(("mysql", _)) => {
+            DatabasePlace::MySql { url: said.clone(), password: raw.database_password()? }
+        }
         Some(("postgres" | "postgresql", _)) => {
             DatabasePlace::Postgres { url: said.clone(), password: raw.database_password()? }
         }
         _ => {
             return Err(wrong(format!(
-                "{:?} is no database; write postgres://USER@HOST:PORT/NAME or sqlite:PATH",
+                "{:?} is no database; write postgres://USER@HOST:PORT/NAME, \
+                 mysql://USER@HOST:PORT/NAME or sqlite:PATH",
                 public(said)
             )));
         }

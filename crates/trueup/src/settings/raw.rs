@@ -56,9 +56,10 @@ pub struct Layer {
     /// line of that file.
     pub kafka: Option<BTreeMap<String, String>>,
     /// The database that is asked for what the store does not vouch for:
-    /// `postgres://USER@HOST:PORT/NAME` or `sqlite:PATH`. How connections are encrypted is said
-    /// there too, by `sslmode` and `sslrootcert` of libpq; a server that is not on this machine has
-    /// to prove its name unless they say otherwise.
+    /// `postgres://USER@HOST:PORT/NAME`, `mysql://USER@HOST:PORT/NAME` or `sqlite:PATH`. How
+    /// connections are encrypted is said there too, by `sslmode` and `sslrootcert` of libpq, or
+    /// `ssl-mode` and `ssl-ca` of MySQL; a server that is not on this machine has to prove its
+    /// name unless they say otherwise.
     pub database: Option<String>,
     /// A file whose first line is the password of the database, where the URL has none.
     pub database_password_file: Option<String>,

@@ -36,7 +36,7 @@ pub(crate) fn ask_with(
         tables,
         rules: BTreeMap::default(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for (number, asked) in case.requests.iter().enumerate() {
         let columns = runtime.block_on(answer(&serving, case, asked));
         found.row(number, how, &asked.expected, &columns);

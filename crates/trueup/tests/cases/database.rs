@@ -4,7 +4,7 @@
 use crate::KEPT_NO_MORE;
 use crate::ask::ask_with;
 use crate::case::Case;
-use crate::report::each_case;
+use crate::report::{Findings, each_case};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 use std::collections::BTreeMap;
@@ -35,23 +35,48 @@ const BOUNDS: Bounds = Bounds {
 #[test]
 fn every_case_is_answered_alike_from_a_database_when_the_store_is_empty() {
     each_case(|case, found| {
-        if KEPT_NO_MORE.contains(&case.name.as_str()) || case.name == TWO_CONTENTS {
-            found.left_out += case.requests.len();
-            return;
-        }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.db");
         fill(case, &path);
-        let database = open(&DatabasePlace::Sqlite(path), BOUNDS.connections, BOUNDS.timeout);
-        let unit = Some(EpochUnit::Micros);
-        let table = TableSettings { time_unit: unit, ..TableSettings::default() };
-        let streams = case.catalog.streams().iter().map(|part| part.stream.name.clone());
-        let settings: BTreeMap<_, _> = streams.map(|name| (name, table.clone())).collect();
-        let clock = Clock::of(|| Micros(0));
-        let fallback = Fallback::new(database.unwrap(), settings, BOUNDS, clock);
-        let tables = Tables::new(Arc::new(fallback), &case.catalog);
-        ask_with(case, Arc::new(MemoryStore::new()), Some(tables), "", found);
+        ask_database(case, &DatabasePlace::Sqlite(path), Some(EpochUnit::Micros), found);
     });
+}
+
+/// Asks every request of a case of a database that was filled with its events, in which integers
+/// count such units as times.
+pub(crate) fn ask_database(
+    case: &Case,
+    place: &DatabasePlace,
+    time_unit: Option<EpochUnit>,
+    found: &mut Findings,
+) {
+    if KEPT_NO_MORE.contains(&case.name.as_str()) || case.name == TWO_CONTENTS {
+        found.left_out += case.requests.len();
+        return;
+    }
+    let database = open(place, BOUNDS.connections, BOUNDS.timeout);
+    let table = TableSettings { time_unit, ..TableSettings::default() };
+    let streams = case.catalog.streams().iter().map(|part| part.stream.name.clone());
+    let settings: BTreeMap<_, _> = streams.map(|name| (name, table.clone())).collect();
+    let clock = Clock::of(|| Micros(0));
+    let fallback = Fallback::new(database.unwrap(), settings, BOUNDS, clock);
+    let tables = Tables::new(Arc::new(fallback), &case.catalog);
+    ask_with(case, Arc::new(MemoryStore::new()), Some(tables), "", found);
+}
+
+/// The events that a case's streams take, in the order of the log: each with its stream's number.
+pub(crate) fn taken(case: &Case) -> impl Iterator<Item = (usize, Vec<Value>)> {
+    case.events.iter().filter_map(|event| {
+        let part = &case.catalog.streams()[event.stream];
+        let batch = part.decoder.json_rows(&[&event.bytes]).unwrap().batch;
+        let time = part.stream.event_time;
+        let latest = event.log_us.saturating_add(part.stream.future_us);
+        if batch.num_rows() == 0 || is_after(&value_at(batch.column(time), 0), latest) {
+            return None;
+        }
+        let values = (0..part.stream.columns.len()).map(|place| value_at(batch.column(place), 0));
+        Some((event.stream, values.collect()))
+    })
 }
 
 /// A table for each stream, with the events that the stream takes, in the order of the log.
@@ -63,19 +88,12 @@ fn fill(case: &Case, path: &Path) {
         let create = format!("CREATE TABLE {:?} ({})", part.stream.name, columns.join(", "));
         database.execute(&create, []).unwrap();
     }
-    for event in &case.events {
-        let part = &case.catalog.streams()[event.stream];
-        let batch = part.decoder.json_rows(&[&event.bytes]).unwrap().batch;
-        let time = part.stream.event_time;
-        let latest = event.log_us.saturating_add(part.stream.future_us);
-        if batch.num_rows() == 0 || is_after(&value_at(batch.column(time), 0), latest) {
-            continue;
-        }
-        let columns = part.stream.columns.iter().enumerate();
+    for (number, values) in taken(case) {
+        let stream = &case.catalog.streams()[number].stream;
         let values =
-            columns.map(|(place, column)| sql(&value_at(batch.column(place), 0), column.ty));
-        let places = vec!["?"; part.stream.columns.len()].join(", ");
-        let insert = format!("INSERT INTO {:?} VALUES ({places})", part.stream.name);
+            values.iter().zip(&stream.columns).map(|(value, column)| sql(value, column.ty));
+        let places = vec!["?"; stream.columns.len()].join(", ");
+        let insert = format!("INSERT INTO {:?} VALUES ({places})", stream.name);
         database.execute(&insert, params_from_iter(values)).unwrap();
     }
 }

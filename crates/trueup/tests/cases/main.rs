@@ -8,7 +8,7 @@
 //! | the worker's own pipeline over each store, and stores that fail on cue | `stores` |
 //! | the same over Redis: one server, Sentinel, Cluster | `redis` |
 //! | pushed and asked over HTTP | `http` |
-//! | an empty store, and a database with the events | `database` |
+//! | an empty store, and a database with the events: SQLite, MariaDB | `database`, `mysql` |
 //! | the training set, by `slide` | `training` |
 //! | the naive oracle | `naive` |
 //!
@@ -31,7 +31,17 @@ mod case;
 mod database;
 mod folding;
 mod http;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[path = "../it/mariadb_server.rs"]
+#[allow(dead_code, reason = "the tests of misses do more with it")]
+mod mariadb_server;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod mysql;
 mod naive;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[path = "../it/postgres_server.rs"]
+#[allow(dead_code, reason = "only what starts a server as another user")]
+mod postgres_server;
 mod records;
 mod redis;
 mod report;

@@ -27,6 +27,8 @@ mod grpc;
 mod hot;
 mod ids;
 mod kill;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod mariadb_server;
 mod memory;
 #[cfg(feature = "postgres")]
 mod misses;

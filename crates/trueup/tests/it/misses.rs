@@ -3,6 +3,8 @@
 
 mod chaos;
 mod guards;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod scene;
 mod skew;
 mod tls;

@@ -146,14 +146,14 @@ pub(crate) fn programs() -> PathBuf {
 }
 
 /// Makes it the servant's.
-fn give(path: &Path) {
+pub(crate) fn give(path: &Path) {
     if let Some((user, group)) = servant() {
         chown(path, Some(user), Some(group)).unwrap();
     }
 }
 
 /// User and group to run it as, for a test that is run by root.
-fn servant() -> Option<(u32, u32)> {
+pub(crate) fn servant() -> Option<(u32, u32)> {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         return None;
     }
@@ -166,6 +166,6 @@ fn servant() -> Option<(u32, u32)> {
     Some(SERVANTS.iter().find_map(find).expect("a user postgres or nobody"))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

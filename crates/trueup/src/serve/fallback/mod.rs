@@ -205,7 +205,7 @@ impl MissingIndex {
         let MissingIndex { table, keys, time } = self;
         let of = table.rsplit('.').next().into_iter();
         let words = of.chain(keys.iter().chain([time]).map(String::as_str));
-        let words: Vec<&str> = words.map(|word| word.trim_matches('"')).collect();
+        let words: Vec<&str> = words.map(|word| word.trim_matches(['"', '`'])).collect();
         let name = words.join("_").replace(|c: char| !c.is_alphanumeric(), "_");
         format!("CREATE INDEX {name} ON {table} ({}, {time})", keys.join(", "))
     }

@@ -115,15 +115,24 @@ pub(crate) fn wide() -> Bounds {
     Bounds { per_second: 10_000, timeout: PATIENT, ..Bounds::default() }
 }
 
-/// What asks this database.
+/// What asks this PostgreSQL.
 pub(crate) fn fallback(url: String, bounds: Bounds) -> Arc<Fallback> {
     Arc::new(fallback_at(url, bounds, Clock::of(|| Micros(TEN))))
 }
 
 /// The same by another clock.
 pub(crate) fn fallback_at(url: String, bounds: Bounds, clock: Clock) -> Fallback {
-    let place = DatabasePlace::Postgres { url, password: None };
-    let database = open(&place, bounds.connections, bounds.timeout).unwrap();
+    of(&DatabasePlace::Postgres { url, password: None }, bounds, clock)
+}
+
+/// What asks this database.
+#[cfg(feature = "mysql")]
+pub(crate) fn asking(place: DatabasePlace, bounds: Bounds) -> Arc<Fallback> {
+    Arc::new(of(&place, bounds, Clock::of(|| Micros(TEN))))
+}
+
+fn of(place: &DatabasePlace, bounds: Bounds, clock: Clock) -> Fallback {
+    let database = open(place, bounds.connections, bounds.timeout).unwrap();
     Fallback::new(database, Default::default(), bounds, clock)
 }
 

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use trueup::database::{DatabasePlace, TableSettings};
 use trueup::node::{Node, NodeOptions};
-use trueup::serve::Bounds;
+use trueup::serve::{Bounds, Serving};
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::RedisServer;
 
 /// A payment that nobody has seen yet, at ten.
-fn new_payment(id: i64, card: i64) -> Value {
+pub(crate) fn new_payment(id: i64, card: i64) -> Value {
     let mut row = payment(id);
     row["card"] = json!(card);
     row["at"] = json!(Timestamp(TEN).to_string());
@@ -25,13 +25,17 @@ fn new_payment(id: i64, card: i64) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_from_the_database_are_those_of_the_store_bit_for_bit() {
     let postgres = database().await;
-    let fallback = fallback(postgres.url(), wide());
-    let (from_database, from_store) = (missing(&fallback), applied().await);
+    check_values(&missing(&fallback(postgres.url(), wide()))).await;
+}
+
+/// Compares all values of both views with those of a store to which all events were applied.
+pub(crate) async fn check_values(from_database: &Serving) {
+    let from_store = applied().await;
     let mut rows: Vec<Value> = (0..PAYMENTS).map(payment).collect();
     rows.extend((0..8).map(|card| new_payment(PAYMENTS + card, card)));
     let mut compared = 0;
     for view in ["risk", "approved"] {
-        let there = ask(&from_database, view, &rows, PATIENT).await;
+        let there = ask(from_database, view, &rows, PATIENT).await;
         let here = ask(&from_store, view, &rows, PATIENT).await;
         for (row, (there_row, here_row)) in
             printed(&there).into_iter().zip(printed(&here)).enumerate()
