@@ -2,10 +2,11 @@
 
 use crate::case::Case;
 use crate::database::{ask_database, taken};
-use crate::mariadb_server::MariadbServer;
+use crate::mariadb_server::{MariadbServer, opts};
 use crate::report::each_case;
-use mysql_async::Value as Sql;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Value as Sql};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use trueup::database::DatabasePlace;
 use trueup_core::Value;
 use trueup_sql::ColumnType;
@@ -15,17 +16,20 @@ use trueup_sql::decode::print::{Date, Decimal, Timestamp};
 fn every_case_is_answered_alike_from_a_mariadb_when_the_store_is_empty() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(MariadbServer::start());
+    let made = AtomicU32::new(0);
     each_case(|case, found| {
-        runtime.block_on(fill(case, &server));
-        let place = DatabasePlace::MySql { url: server.url(), password: None };
+        let name = format!("bank_{}", made.fetch_add(1, Relaxed));
+        runtime.block_on(server.run(&format!("CREATE DATABASE {name}")));
+        let url = server.url_of(&name);
+        runtime.block_on(fill(case, &url));
+        let place = DatabasePlace::MySql { url, password: None };
         ask_database(case, &place, None, found);
     });
 }
 
-/// The database anew, with a table for each stream and the events that the stream takes.
-async fn fill(case: &Case, server: &MariadbServer) {
-    server.run("DROP DATABASE bank; CREATE DATABASE bank").await;
-    let mut connection = server.connect().await;
+/// A table for each stream, with the events that the stream takes.
+async fn fill(case: &Case, url: &str) {
+    let mut connection = Conn::new(opts(url)).await.unwrap();
     for part in case.catalog.streams() {
         let columns = part.stream.columns.iter();
         let columns: Vec<_> =

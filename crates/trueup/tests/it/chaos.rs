@@ -237,7 +237,7 @@ fn strike(pipeline: &mut Pipeline, shape: &mut Shape, fault: Fault, dice: &mut D
     std::thread::sleep(Duration::from_millis(dice.below(1_000)));
     let victim = dice.below(pipeline.workers.len() as u64) as usize;
     match fault {
-        Fault::KillWorker => pipeline.replace(victim),
+        Fault::KillWorker => pipeline.replace_and_wait(victim),
         Fault::SleepWorker => {
             pipeline.workers[victim].signal("-STOP");
             std::thread::sleep(SLEEP);

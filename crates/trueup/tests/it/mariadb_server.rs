@@ -83,11 +83,16 @@ impl MariadbServer {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("mysql://trueup@127.0.0.1:{}/bank", self.port)
+        self.url_of("bank")
+    }
+
+    /// Of one of its databases.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        format!("mysql://trueup@127.0.0.1:{}/{database}", self.port)
     }
 
     fn opts(&self) -> Opts {
-        Opts::from_url(&format!("{}?prefer_socket=false", self.url())).unwrap()
+        opts(&self.url())
     }
 
     /// A connection of the test's own.
@@ -182,4 +187,9 @@ fn command(folder: &Path) -> Command {
 /// The server: the one that TRUEUP_TEST_MARIADB names, else Debian's.
 fn program() -> PathBuf {
     std::env::var_os("TRUEUP_TEST_MARIADB").map_or_else(|| PROGRAM.into(), Into::into)
+}
+
+/// Options of a test's own connection.
+pub(crate) fn opts(url: &str) -> Opts {
+    Opts::from_url(&format!("{url}?prefer_socket=false")).unwrap()
 }

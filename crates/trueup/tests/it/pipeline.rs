@@ -219,10 +219,36 @@ impl Pipeline {
         self.folder.path()
     }
 
-    /// Starts one more worker.
+    /// The same, and waits until the other one is at work: one that is to start on a store that
+    /// does not answer ends, and whoever watches over it starts it again.
+    pub(crate) fn replace_and_wait(&mut self, number: usize) {
+        let starts = self.starts(number);
+        self.replace(number);
+        self.wait_for_start(number, starts);
+    }
+
+    /// Starts one more worker, and waits until it is at work.
     pub(crate) fn hire(&mut self) {
         let number = self.workers.len();
+        let starts = self.starts(number);
         self.workers.push(worker(self.folder.path(), number));
+        self.wait_for_start(number, starts);
+    }
+
+    /// How often workers of this number have begun to apply.
+    fn starts(&self, number: usize) -> usize {
+        let log = self.folder.path().join(format!("worker-{number}.log"));
+        // There is none before the first.
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        said.matches("applying events until told to stop").count()
+    }
+
+    fn wait_for_start(&self, number: usize, before: usize) {
+        let until = Instant::now() + WHOLE_WITHIN;
+        while self.starts(number) == before {
+            assert!(Instant::now() < until, "worker {number} does not begin");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Lets the newest worker drain and end.
