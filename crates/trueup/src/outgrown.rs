@@ -41,7 +41,7 @@ pub struct Outgrown {
 
 fn name(space: Space) -> String {
     let digest = format!("{space:?}");
-    format!("outgrown-{}", &digest[..digest.len().min(DIGEST_HEX)])
+    format!("outgrown-{}", &digest[..DIGEST_HEX])
 }
 
 fn parse(note: &[u8]) -> Vec<Vec<u8>> {

@@ -103,18 +103,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 fn ours(args: &Args, view: &str, client: Client, rows: &[Bytes]) -> Load {
     let wrapped = |row: &Bytes| Bytes::from([&b"{\"rows\":["[..], row, b"]}"].concat());
-    let bodies: Vec<Bytes> = rows.iter().map(wrapped).collect();
-    Load {
-        client,
-        method: Method::POST,
-        path: match &args.score {
-            Some(model) => format!("/v1/score/{model}"),
-            None => format!("/v1/features/{view}"),
-        },
-        content_type: Some("application/json".into()),
-        body: Arc::new(move |number| bodies[number as usize % bodies.len()].clone()),
-        judge: Arc::new(|_, _| true),
-    }
+    let path = match &args.score {
+        Some(model) => format!("/v1/score/{model}"),
+        None => format!("/v1/features/{view}"),
+    };
+    beside::load(client, Method::POST, path, rows.iter().map(wrapped).collect())
 }
 
 async fn measure(args: &Args, name: &'static str, load: &Load) -> Result<Measured, LoadError> {

@@ -9,6 +9,8 @@
 //! It asks for events and for nothing else: no aggregate is ever computed by a database. When to
 //! ask, and how often, is not decided here but in `serve::fallback`.
 
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod connect;
 mod field;
 #[cfg(feature = "mysql")]
 mod mysql;

@@ -10,6 +10,7 @@
 //!
 //! How connections are encrypted is in `mysql_tls.rs`.
 
+use super::connect::{MAX_STATEMENTS, apart, greeted};
 use super::field::time_unit;
 use super::mysql_tls::{WORDS, is_local, mode, options};
 use super::query::{Param, events};
@@ -25,15 +26,8 @@ use std::time::Duration;
 use trueup_sql::decode::print::Timestamp;
 use trueup_sql::{ColumnType, Stream};
 
-/// How long a connection may take to be made, with its address, TLS and the password: else one
-/// that is taken and never greeted would hold up a start for ever.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How soon a server that went without a word is noticed by an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// Statements that a connection keeps prepared: one for each key and each form of the range.
-const MAX_STATEMENTS: usize = 64;
 
 /// The character set of bytes that are no text.
 const BINARY: u16 = 63;
@@ -105,15 +99,12 @@ impl MySql {
         if let Some(connection) = idle {
             return Ok(connection);
         }
-        let connection = tokio::time::timeout(GREETING_TIMEOUT, self.connect()).await;
-        connection
-            .map_err(|_| DatabaseError::Away(format!("no greeting within {GREETING_TIMEOUT:?}")))?
+        greeted(self.connect()).await
     }
 
     async fn connect(&self) -> Result<Conn, DatabaseError> {
         let tls = self.tls.clone();
-        let tls = tokio::task::spawn_blocking(move || options(&tls)).await;
-        let tls = tls.map_err(|error| DatabaseError::Away(error.to_string()))??;
+        let tls = apart(move || options(&tls)).await?;
         let opts = OptsBuilder::from_opts(self.opts.clone()).ssl_opts(tls);
         Conn::new(opts).await.map_err(|error| match &error {
             Error::Driver(DriverError::NoClientSslFlagFromServer) => plain(WORDS),

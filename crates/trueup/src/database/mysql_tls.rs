@@ -1,6 +1,7 @@
 //! TLS for the client of MySQL and MariaDB: MySQL's words for it.
 
 use super::DatabaseError;
+use super::connect::is_here;
 use super::tls::{Said, Tls, Words, authorities};
 use mysql_async::{Opts, SslOpts};
 use rustls::RootCertStore;
@@ -47,8 +48,7 @@ pub(super) fn mode(said: Said, is_local: bool) -> Result<Tls, String> {
 /// Whether nobody else is between: the server is on this machine.
 pub(super) fn is_local(opts: &Opts) -> bool {
     let host = opts.ip_or_hostname().trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    is_here(host)
 }
 
 /// What the client is told. Reads certificates, which waits for a disk.

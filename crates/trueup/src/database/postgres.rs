@@ -6,6 +6,7 @@
 //!
 //! How they are encrypted is in `postgres_tls.rs`.
 
+use super::connect::{MAX_STATEMENTS, apart, greeted};
 use super::field::time_unit;
 use super::postgres_tls::{Hook, WORDS, is_local, mode};
 use super::query::{Param, events};
@@ -27,18 +28,11 @@ use trueup_sql::{ColumnType, Stream};
 /// How long an address is tried: a server that is there answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a connection may take to be made, with all addresses, TLS and the password: else one
-/// that is taken and never greeted would hold up a start for ever.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
 
 /// The same in days.
 const EPOCH_2000_DAYS: i32 = 10_957;
-
-/// Statements that a connection keeps prepared: one for each key and each form of the range.
-const MAX_STATEMENTS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Postgres {
@@ -103,10 +97,7 @@ impl Postgres {
                 None => break,
             }
         }
-        let client = tokio::time::timeout(GREETING_TIMEOUT, self.connect()).await;
-        let client = client.map_err(|_| {
-            DatabaseError::Away(format!("no greeting within {GREETING_TIMEOUT:?}"))
-        })??;
+        let client = greeted(self.connect()).await?;
         Ok(Connection { client, statements: HashMap::new() })
     }
 
@@ -115,8 +106,7 @@ impl Postgres {
             Tls::Off => served(self.config.connect(NoTls).await),
             tls => {
                 let tls = tls.clone();
-                let hook = tokio::task::spawn_blocking(move || Hook::of(&tls)).await;
-                let hook = hook.map_err(|error| DatabaseError::Away(error.to_string()))??;
+                let hook = apart(move || Hook::of(&tls)).await?;
                 served(self.config.connect(hook).await)
             }
         };

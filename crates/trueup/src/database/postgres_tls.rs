@@ -6,6 +6,7 @@
 //! it on; `channel_binding=require` takes no other proof.
 
 use super::DatabaseError;
+use super::connect::is_here;
 use super::tls::{Said, Tls, Words, authorities};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -69,9 +70,7 @@ pub(super) fn mode(said: Said, is_local: bool) -> Result<Tls, String> {
 pub(super) fn is_local(config: &Config) -> bool {
     let addresses = config.get_hostaddrs();
     let is_local = |host: &Host| match host {
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-        }
+        Host::Tcp(name) => is_here(name),
         Host::Unix(_) => true,
     };
     match addresses.is_empty() {

@@ -1,6 +1,6 @@
 //! A MariaDB of the test's own, on a free loopback port and in a folder of its own.
 
-use crate::postgres_server::{free_port, give, servant};
+use crate::postgres_server::{certificate, free_port, give, servant};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use std::io::Write;
@@ -45,15 +45,9 @@ impl MariadbServer {
     /// One that encrypts, with the certificate for which this authority vouches.
     pub(crate) async fn start_encrypting(ca: &TestCa) -> MariadbServer {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["server.crt", "server.key"] {
-            let copy = folder.path().join(name);
-            std::fs::copy(ca.folder().join(name), &copy).unwrap();
-            give(&copy);
-        }
-        let file = |name| folder.path().join(name).display().to_string();
-        let certificate = format!("--ssl-cert={}", file("server.crt"));
-        let key = format!("--ssl-key={}", file("server.key"));
-        MariadbServer::start_in(folder, &[certificate, key]).await
+        let [certificate, key] = certificate(ca, folder.path());
+        let arguments = [format!("--ssl-cert={certificate}"), format!("--ssl-key={key}")];
+        MariadbServer::start_in(folder, &arguments).await
     }
 
     async fn start_in(folder: tempfile::TempDir, arguments: &[String]) -> MariadbServer {

@@ -1,12 +1,11 @@
 //! A process that may not have more memory than so much, under callers who would fill any: it sheds
 //! what it has no room for and lives. `TRUEUP_MEMORY_SECONDS` makes a long run of it.
 
-use crate::support::{SQL, Server, payment};
+use crate::support::{Server, payment};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -46,13 +45,7 @@ struct Counts {
 /// Row 65: what callers sent was kept until the kernel ended the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_may_have_little_memory_sheds_load_and_lives() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("test.sql"), SQL).unwrap();
-    let mut command = Command::new("prlimit");
-    command.arg(format!("--data={LIMIT_BYTES}")).arg(env!("CARGO_BIN_EXE_trueup"));
-    command.args(["run", "--listen", "127.0.0.1:0", "--store", "embedded:state"]);
-    command.current_dir(folder.path()).env("TRUEUP_DEFINITIONS", "test.sql");
-    let server = Server::of_command(&mut command);
+    let (server, _folder) = Server::limited(&format!("--data={LIMIT_BYTES}"));
     server.push("payments", json!([payment(1, 60, "1.00"), payment(2, 30, "1.00")])).await;
     let (over, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
     let mut callers = crowd(server.address, &over, &counts);
@@ -69,7 +62,7 @@ async fn a_process_that_may_have_little_memory_sheds_load_and_lives() {
     while callers.join_next().await.is_some() {}
     let [right, refused, shed] =
         [&counts.right, &counts.refused, &counts.shed].map(|count| count.load(Relaxed));
-    let (resident, data) = (memory(&server, "VmHWM"), memory(&server, "VmData"));
+    let (resident, data) = (server.most_kib(), server.memory_kib("VmData"));
     println!(
         "{seconds} s: one who pays was answered {right} times and refused {refused} times; of the \
          others {shed} were shed; {resident} KiB resident at most, {data} KiB of data at the end"
@@ -213,11 +206,4 @@ async fn half_open(address: SocketAddr, over: Arc<AtomicBool>) {
         let _ = stream.write_all(b"POST /v1/features/risk HTTP/1.1\r\nx-slow: ").await;
         let _ = stream.read(&mut [0; 1]).await;
     }
-}
-
-/// A line of what the system says of the process, KiB.
-fn memory(server: &Server, name: &str) -> u64 {
-    let said = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
-    let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
 }

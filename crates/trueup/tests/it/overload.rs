@@ -8,7 +8,6 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -247,15 +246,9 @@ const ACCEPT_ERRORS: &str = "trueup_connections_total{what=\"accept_errors\"}";
 const FILES: u64 = 64;
 const CONNECTIONS: u64 = FILES / 2;
 
-/// The command with an embedded state, and few files.
+/// A process that may have few files.
 fn process() -> (Server, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("test.sql"), SQL).unwrap();
-    let mut command = Command::new("prlimit");
-    command.arg(format!("--nofile={FILES}:{FILES}")).arg(env!("CARGO_BIN_EXE_trueup"));
-    command.args(["run", "--listen", "127.0.0.1:0", "--store", "embedded:state"]);
-    command.current_dir(folder.path()).env("TRUEUP_DEFINITIONS", "test.sql");
-    (Server::of_command(&mut command), folder)
+    Server::limited(&format!("--nofile={FILES}:{FILES}"))
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {

@@ -33,14 +33,9 @@ impl PostgresServer {
     /// One that encrypts, with the certificate for which this authority vouches.
     pub(crate) async fn start_encrypting(ca: &TestCa) -> PostgresServer {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["server.crt", "server.key"] {
-            let copy = folder.path().join(name);
-            std::fs::copy(ca.folder().join(name), &copy).unwrap();
-            give(&copy);
-        }
-        let file = |name| folder.path().join(name).display().to_string();
-        let certificate = format!("ssl_cert_file={}", file("server.crt"));
-        let key = format!("ssl_key_file={}", file("server.key"));
+        let [certificate, key] = certificate(ca, folder.path());
+        let certificate = format!("ssl_cert_file={certificate}");
+        let key = format!("ssl_key_file={key}");
         PostgresServer::start_in(folder, &["ssl=on", &certificate, &key]).await
     }
 
@@ -164,6 +159,16 @@ pub(crate) fn servant() -> Option<(u32, u32)> {
         Some((parts.next()??, parts.next()??))
     };
     Some(SERVANTS.iter().find_map(find).expect("a user postgres or nobody"))
+}
+
+/// Copies a server's certificate and its key into the folder of one that runs as another user.
+pub(crate) fn certificate(ca: &TestCa, folder: &Path) -> [String; 2] {
+    ["server.crt", "server.key"].map(|name| {
+        let copy = folder.join(name);
+        std::fs::copy(ca.folder().join(name), &copy).unwrap();
+        give(&copy);
+        copy.display().to_string()
+    })
 }
 
 pub(crate) fn free_port() -> u16 {

@@ -129,6 +129,18 @@ impl Server {
         Server { client, address, stop: None, ended: None, process: Some(process) }
     }
 
+    /// The command with an embedded state in a folder of its own, under a limit as `prlimit` has
+    /// it.
+    pub(crate) fn limited(limit: &str) -> (Server, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("test.sql"), SQL).unwrap();
+        let mut command = Command::new("prlimit");
+        command.arg(limit).arg(env!("CARGO_BIN_EXE_trueup"));
+        command.args(["run", "--listen", "127.0.0.1:0", "--store", "embedded:state"]);
+        command.current_dir(folder.path()).env("TRUEUP_DEFINITIONS", "test.sql");
+        (Server::of_command(&mut command), folder)
+    }
+
     /// The id of the process.
     pub(crate) fn id(&self) -> u32 {
         self.process.as_ref().unwrap().id()
@@ -142,12 +154,16 @@ impl Server {
         assert!(command.status().unwrap().success());
     }
 
+    /// What the system says of the process's memory under a name, KiB.
+    pub(crate) fn memory_kib(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// The most memory that the process ever had, KiB.
     pub(crate) fn most_kib(&self) -> u64 {
-        let id = self.process.as_ref().unwrap().id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        most.trim().trim_end_matches(" kB").parse().unwrap()
+        self.memory_kib("VmHWM")
     }
 
     /// Tells the process to stop, and says how it ended.

@@ -7,7 +7,7 @@ use trueup_store::testing::servers::{Cluster, RedisServer, Setup};
 use trueup_store::{Append, Detail, Early, Recorded, RedisStore, Store, StoreError};
 
 use super::cluster::bucket_of;
-use super::support::{fresh, look_when_up, open, stands, write};
+use super::support::{fresh, left_ms, look_when_up, open, stands, write};
 use crate::support::{at, content};
 
 const EXPIRY: Duration = Duration::from_secs(60);
@@ -27,13 +27,6 @@ fn told(recorded: Result<Recorded, StoreError>) -> (Option<String>, bool) {
     let value = recorded.reads[0].value.as_ref();
     let text = value.map(|value| String::from_utf8_lossy(value.tail()).into_owned());
     (text, recorded.appended[0])
-}
-
-/// Milliseconds that a key's value has left.
-fn left_ms(server: &RedisServer, key: &str) -> i64 {
-    let names = server.command(&format!("KEYS *:v:*:{key}"));
-    let names: Vec<String> = redis::from_redis_value(names).expect("names");
-    redis::from_redis_value(server.command(&format!("PTTL {}", names[0]))).expect("a number")
 }
 
 /// The harm: a value that began with an early copy stays for ever.

@@ -8,7 +8,7 @@ use trueup_store::testing::servers::{Cluster, RedisServer, Setup};
 use trueup_store::{Plant, RedisStore, Store, StoreError};
 
 use super::cluster::bucket_of;
-use super::support::{fresh, look_when_up, open, read, stands, write};
+use super::support::{fresh, left_ms, look_when_up, open, read, stands, write};
 use crate::support::{at, content};
 
 const EXPIRY: Duration = Duration::from_secs(60);
@@ -27,12 +27,6 @@ fn epoch(store: &RedisStore, key: &str) -> u64 {
 /// The base of a key.
 fn base(store: &RedisStore, key: &str) -> Option<Vec<u8>> {
     Some(read(store, key).expect("it answers").value?.base().to_vec())
-}
-
-fn left_ms(server: &RedisServer, key: &str) -> i64 {
-    let names = server.command(&format!("KEYS *:v:*:{key}"));
-    let names: Vec<String> = redis::from_redis_value(names).expect("names");
-    redis::from_redis_value(server.command(&format!("PTTL {}", names[0]))).expect("a number")
 }
 
 /// The harm: what was put there for a key that nobody asks for again stays for ever.

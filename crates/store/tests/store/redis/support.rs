@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use trueup_store::testing::block_on;
-use trueup_store::testing::servers::PATIENCE;
+use trueup_store::testing::servers::{PATIENCE, RedisServer};
 use trueup_store::{
     Append, Batch, Checkpoint, Detail, Look, Marker, Read, RedisOptions, RedisStore, Stands, Store,
     StoreError,
@@ -106,4 +106,11 @@ pub(crate) fn moved_on(before: &Stands, after: &Stands) -> (usize, usize) {
     let pairs = || before.as_slice().iter().zip(after.as_slice());
     let other = pairs().filter(|(before, after)| before != after).count();
     (other, pairs().filter(|(before, after)| before.epoch != after.epoch).count())
+}
+
+/// Milliseconds that a key's value has left; negative when it stays for ever.
+pub(crate) fn left_ms(server: &RedisServer, key: &str) -> i64 {
+    let names = server.command(&format!("KEYS *:v:*:{key}"));
+    let names: Vec<String> = redis::from_redis_value(names).expect("names");
+    redis::from_redis_value(server.command(&format!("PTTL {}", names[0]))).expect("a number")
 }

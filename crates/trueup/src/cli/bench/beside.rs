@@ -45,12 +45,12 @@ impl Args {
             };
             let client =
                 Client::new(&options).map_err(|error| format!("error: --feast: {error}"))?;
-            let bodies = self.questions(rows)?;
-            let body = move |number: u64| bodies[number as usize % bodies.len()].clone();
-            loads.push(("feast", load(client, Method::POST, "/get-online-features", body)));
+            let (path, bodies) = ("/get-online-features".to_owned(), self.questions(rows)?);
+            loads.push(("feast", load(client, Method::POST, path, bodies)));
         }
         if self.floor {
-            loads.push(("floor", load(client, Method::GET, "/livez", |_| Bytes::new())));
+            let nothing = vec![Bytes::new()];
+            loads.push(("floor", load(client, Method::GET, "/livez".to_owned(), nothing)));
         }
         Ok(loads)
     }
@@ -74,18 +74,14 @@ impl Args {
     }
 }
 
-fn load(
-    client: Client,
-    method: Method,
-    path: &str,
-    body: impl Fn(u64) -> Bytes + Send + Sync + 'static,
-) -> Load {
+/// These bodies in turn.
+pub(super) fn load(client: Client, method: Method, path: String, bodies: Vec<Bytes>) -> Load {
     Load {
         client,
         method,
-        path: path.into(),
+        path,
         content_type: Some("application/json".into()),
-        body: Arc::new(body),
+        body: Arc::new(move |number| bodies[number as usize % bodies.len()].clone()),
         judge: Arc::new(|_, _| true),
     }
 }
