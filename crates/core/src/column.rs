@@ -4,6 +4,7 @@
 use crate::aggregate::order;
 use crate::value::{Kind, Value};
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 
 /// The values of one slot, in the order of the events that hold them.
 #[derive(Clone, Debug, PartialEq)]
@@ -189,6 +190,42 @@ impl Column {
             Cells::Text(v) => Cells::Text(pick(v, places)),
         };
         Column { kind: self.kind.clone(), valid: pick(&self.valid, places), cells }
+    }
+
+    /// Puts the places that are not NULL behind a queue of those whose values could still become
+    /// the least (or greatest) of a window that moves forward (Lemire 2006).
+    pub(crate) fn queue_extremes(
+        &self,
+        places: &mut VecDeque<usize>,
+        greatest: bool,
+        entering: impl Iterator<Item = usize>,
+    ) {
+        fn queue<T>(
+            places: &mut VecDeque<usize>,
+            greatest: bool,
+            entering: impl Iterator<Item = usize>,
+            values: &[T],
+            order: impl Fn(&T, &T) -> Ordering,
+        ) {
+            for i in entering {
+                let beaten = |&j: &usize| {
+                    let order = order(&values[j], &values[i]);
+                    if greatest { order.is_le() } else { order.is_ge() }
+                };
+                while places.back().is_some_and(beaten) {
+                    places.pop_back();
+                }
+                places.push_back(i);
+            }
+        }
+        let entering = entering.filter(|&i| self.valid[i]);
+        match &self.cells {
+            Cells::Bool(v) => queue(places, greatest, entering, v, Ord::cmp),
+            Cells::Int(v) => queue(places, greatest, entering, v, Ord::cmp),
+            Cells::Decimal(v) => queue(places, greatest, entering, v, Ord::cmp),
+            Cells::Float(v) => queue(places, greatest, entering, v, f64::total_cmp),
+            Cells::Text(v) => queue(places, greatest, entering, v, Ord::cmp),
+        }
     }
 
     /// The order of the value at `i` and another of the same kind: NULL first, then by value.

@@ -94,6 +94,16 @@ impl<'a> Window<'a> {
         self.aggregate.arg.map(|slot| &self.events.slots[slot])
     }
 
+    /// Answers another aggregate from now on, of the same measure. Says whether it can: what needs
+    /// the events themselves holds them in ways of its own.
+    pub(crate) fn turn_to(&mut self, plan: &'a Plan, aggregate: usize) -> bool {
+        if self.measure.class == Class::Raw {
+            return false;
+        }
+        self.aggregate = &plan.group.aggregates[aggregate];
+        true
+    }
+
     /// Moves the window to `to`, whose ends are not before the present ones.
     pub(crate) fn advance(&mut self, plan: &Plan, to: Range<usize>) {
         let to = to.start..to.end.max(to.start);
@@ -101,15 +111,31 @@ impl<'a> Window<'a> {
             self.clear(plan);
             self.range = to.start..to.start;
         }
-        if let Held::Group(partial) = &mut self.held {
-            for i in self.range.start..to.start {
-                partial.sub(self.measure, self.events, i);
+        let column = self.column();
+        match &mut self.held {
+            Held::Group(partial) => {
+                for i in self.range.start..to.start {
+                    partial.sub(self.measure, self.events, i);
+                }
+                for i in self.range.end..to.end {
+                    partial.add(self.measure, self.events, i);
+                }
+                self.range = to;
+                return;
             }
-            for i in self.range.end..to.end {
-                partial.add(self.measure, self.events, i);
+            Held::Extreme(places, greatest) => {
+                let entering = self.range.end..to.end;
+                let entering = entering.filter(|&i| self.measure.passes(self.events, i));
+                if let Some(column) = column {
+                    column.queue_extremes(places, *greatest, entering);
+                }
+                while places.front().is_some_and(|&i| i < to.start) {
+                    places.pop_front();
+                }
+                self.range = to;
+                return;
             }
-            self.range = to;
-            return;
+            _ => {}
         }
         for i in self.range.start..to.start {
             self.leave(plan, i);
@@ -119,7 +145,7 @@ impl<'a> Window<'a> {
         }
         let first = to.start;
         match &mut self.held {
-            Held::Extreme(places, _) | Held::Passing(places) => {
+            Held::Passing(places) => {
                 while places.front().is_some_and(|&i| i < first) {
                     places.pop_front();
                 }
@@ -153,15 +179,9 @@ impl<'a> Window<'a> {
         match &mut self.held {
             Held::Passing(places) if counts => places.push_back(i),
             Held::Extreme(places, greatest) if valid => {
-                let Some(column) = column else { return };
-                let beaten = |&j: &usize| {
-                    let order = column.compare(j, column, i);
-                    if *greatest { order.is_le() } else { order.is_ge() }
-                };
-                while places.back().is_some_and(beaten) {
-                    places.pop_back();
+                if let Some(column) = column {
+                    column.queue_extremes(places, *greatest, std::iter::once(i));
                 }
-                places.push_back(i);
             }
             Held::Group(partial) => partial.add(self.measure, self.events, i),
             Held::Distinct(distinct) if valid => distinct.enter(i, first),

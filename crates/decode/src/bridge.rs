@@ -63,6 +63,19 @@ pub fn kind_of(ty: &DataType) -> Option<Kind> {
 /// The value at `row`; -0.0 comes out as 0.0. NULL for a row outside the array, or of a type that
 /// [`kind_of`] does not know.
 pub fn value_at(array: &dyn Array, row: usize) -> Value {
+    without_negative_zero(raw_value_at(array, row))
+}
+
+fn without_negative_zero(value: Value) -> Value {
+    match value {
+        Value::Float(value) => Value::Float(value + 0.0),
+        Value::List(items) => Value::List(items.into_iter().map(without_negative_zero).collect()),
+        value => value,
+    }
+}
+
+/// As [`value_at`], but to the bit: -0.0 stays what it is.
+pub fn raw_value_at(array: &dyn Array, row: usize) -> Value {
     if row >= array.len() || array.is_null(row) {
         return Value::Null;
     }
@@ -72,7 +85,7 @@ pub fn value_at(array: &dyn Array, row: usize) -> Value {
         DataType::Decimal128(_, _) => {
             Value::Decimal(array.as_primitive::<Decimal128Type>().value(row))
         }
-        DataType::Float64 => Value::Float(array.as_primitive::<Float64Type>().value(row) + 0.0),
+        DataType::Float64 => Value::Float(array.as_primitive::<Float64Type>().value(row)),
         DataType::Utf8 => Value::Text(array.as_string::<i32>().value(row).into()),
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
             Value::Time(array.as_primitive::<TimestampMicrosecondType>().value(row))
@@ -80,7 +93,7 @@ pub fn value_at(array: &dyn Array, row: usize) -> Value {
         DataType::Date32 => Value::Date(array.as_primitive::<Date32Type>().value(row)),
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
-            Value::List((0..items.len()).map(|item| value_at(items.as_ref(), item)).collect())
+            Value::List((0..items.len()).map(|item| raw_value_at(items.as_ref(), item)).collect())
         }
         _ => Value::Null,
     }
@@ -181,6 +194,24 @@ mod tests {
             assert_eq!(kind_of(array.data_type()), Some(kind.clone()));
             let back: Vec<Value> = (0..array.len()).map(|row| value_at(&array, row)).collect();
             assert_eq!(back, values, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn negative_zero_is_zero_unless_the_bits_are_wanted() {
+        fn is_negative(value: &Value) -> bool {
+            match value {
+                Value::Float(value) => value.is_sign_negative(),
+                Value::List(items) => is_negative(&items[0]),
+                _ => false,
+            }
+        }
+        let zeros: ArrayRef = Arc::new(Float64Array::from(vec![-0.0]));
+        let list = Value::List(vec![Value::Float(-0.0)]);
+        let lists = array_of(&list_type(DataType::Float64), [&list]);
+        for array in [zeros, lists] {
+            assert!(is_negative(&raw_value_at(&array, 0)), "{array:?}");
+            assert!(!is_negative(&value_at(&array, 0)), "{array:?}");
         }
     }
 

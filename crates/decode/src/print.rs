@@ -72,9 +72,38 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = (time.year(), time.month(), time.day());
         let (hour, minute, second) = (time.hour(), time.minute(), time.second());
         let micros = time.timestamp_subsec_micros();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+        let Ok(year @ 0..=9999) = u32::try_from(year) else {
+            let date = format_args!("{year:04}-{month:02}-{day:02}");
+            return write!(f, "{date}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z");
+        };
+        // By hand, since each answer has one or two.
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        put_digits(&mut text[..4], year);
+        put_digits(&mut text[5..7], month);
+        put_digits(&mut text[8..10], day);
+        put_digits(&mut text[11..13], hour);
+        put_digits(&mut text[14..16], minute);
+        put_digits(&mut text[17..19], second);
+        put_digits(&mut text[20..26], micros);
+        f.write_str(ascii(&text))
     }
 }
+
+/// Writes a number into digits that it fits.
+fn put_digits(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+fn ascii(text: &[u8]) -> &str {
+    // Digits and signs are.
+    std::str::from_utf8(text).unwrap_or_default()
+}
+
+/// A sign, a point, a digit before it, and as many after it as a scale can say.
+const DECIMAL_BYTES: usize = 3 + u8::MAX as usize;
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,15 +117,24 @@ impl fmt::Display for Date {
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scale = usize::from(self.scale);
-        let sign = if self.value < 0 { "-" } else { "" };
-        let digits = self.value.unsigned_abs().to_string();
-        if scale == 0 {
-            return write!(f, "{sign}{digits}");
+        // By hand, since an answer may have many: from the last digit to the first, of which one at
+        // least stands before the point.
+        let mut text = [0; DECIMAL_BYTES];
+        let (mut first, mut rest, mut written) = (text.len(), self.value.unsigned_abs(), 0);
+        while rest > 0 || written <= scale {
+            if written == scale && scale > 0 {
+                first -= 1;
+                text[first] = b'.';
+            }
+            first -= 1;
+            text[first] = b'0' + (rest % 10) as u8;
+            (rest, written) = (rest / 10, written + 1);
         }
-        let whole = digits.len().saturating_sub(scale);
-        let (before, after) = digits.split_at(whole);
-        let before = if before.is_empty() { "0" } else { before };
-        write!(f, "{sign}{before}.{after:0>scale$}")
+        if self.value < 0 {
+            first -= 1;
+            text[first] = b'-';
+        }
+        f.write_str(ascii(&text[first..]))
     }
 }
 

@@ -51,7 +51,7 @@ mod walk;
 
 pub use trueup_decode::{self as decode, bridge, schema};
 
-pub use bridge::{array_of, arrow_of, id_at, kind_of, sql_type, value_at};
+pub use bridge::{array_of, arrow_of, id_at, kind_of, raw_value_at, sql_type, value_at};
 pub use compile::compile;
 pub use definition::{Definitions, GroupDef, Lookup, Output, View};
 pub use digest::{ARITHMETIC_VERSION, Digest};

@@ -1,13 +1,12 @@
 //! Values as JSON, the one way in which answers, the log and files of this crate write them: what
 //! is written reads back to the same value by the decoding table.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::DataType;
 use std::io::Write;
-use trueup_core::Id;
+use trueup_core::{Id, Value};
 use trueup_sql::decode::print::{Date, Decimal, Double, Timestamp};
+use trueup_sql::raw_value_at;
 
 /// Appends `text` as a JSON string.
 pub fn text(out: &mut Vec<u8>, text: &str) {
@@ -22,51 +21,52 @@ pub fn text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Appends the value at `row`: DOUBLE as the shortest number that reads back to the same bits,
-/// DECIMAL as text with all its places, TIMESTAMP and DATE as text, lists as arrays.
+/// Appends the value at `row`, as [`typed`] does.
 pub fn value(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
-    if array.is_null(row) {
-        return out.extend_from_slice(b"null");
-    }
+    typed(out, &raw_value_at(array, row), array.data_type());
+}
+
+/// Appends a value of the type `ty`: DOUBLE as the shortest number that reads back to the same
+/// bits, DECIMAL as text with all its places, TIMESTAMP and DATE as text, lists as arrays.
+pub fn typed(out: &mut Vec<u8>, value: &Value, ty: &DataType) {
     // Writing to memory does not fail.
-    let _ = match array.data_type() {
-        DataType::Boolean => write!(out, "{}", array.as_boolean().value(row)),
-        DataType::Int64 => write!(out, "{}", array.as_primitive::<Int64Type>().value(row)),
-        DataType::Decimal128(_, scale) => {
-            let value = array.as_primitive::<Decimal128Type>().value(row);
-            write!(out, "\"{}\"", Decimal { value, scale: u8::try_from(*scale).unwrap_or(0) })
+    let _ = match (value, ty) {
+        (Value::Bool(value), _) => write!(out, "{value}"),
+        (Value::Int(value), _) => write!(out, "{value}"),
+        (Value::Decimal(value), _) => {
+            write!(out, "\"{}\"", Decimal { value: *value, scale: scale(ty) })
         }
-        DataType::Float64 => {
-            write!(out, "{}", Double(array.as_primitive::<Float64Type>().value(row)))
-        }
-        DataType::Timestamp(_, _) => {
-            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
-            write!(out, "\"{}\"", Timestamp(micros))
-        }
-        DataType::Date32 => {
-            write!(out, "\"{}\"", Date(array.as_primitive::<Date32Type>().value(row)))
-        }
-        DataType::Utf8 => {
-            text(out, array.as_string::<i32>().value(row));
+        (Value::Float(value), _) => write!(out, "{}", Double(*value)),
+        (Value::Time(micros), _) => write!(out, "\"{}\"", Timestamp(*micros)),
+        (Value::Date(days), _) => write!(out, "\"{}\"", Date(*days)),
+        (Value::Text(value), _) => {
+            text(out, value);
             Ok(())
         }
-        DataType::List(_) => {
-            list(out, array, row);
+        (Value::List(items), DataType::List(item)) => {
+            list(out, items, item.data_type());
             Ok(())
         }
-        // The compiler gives columns no other type.
-        _ => write!(out, "null"),
+        // A list of another type is none.
+        (Value::Null | Value::List(_), _) => write!(out, "null"),
     };
 }
 
-fn list(out: &mut Vec<u8>, array: &dyn Array, row: usize) {
-    let items = array.as_list::<i32>().value(row);
+/// Digits after the point of a DECIMAL's type.
+pub(crate) fn scale(ty: &DataType) -> u8 {
+    match ty {
+        DataType::Decimal128(_, scale) => u8::try_from(*scale).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn list(out: &mut Vec<u8>, items: &[Value], ty: &DataType) {
     out.push(b'[');
-    for item in 0..items.len() {
-        if item > 0 {
+    for (number, item) in items.iter().enumerate() {
+        if number > 0 {
             out.push(b',');
         }
-        value(out, items.as_ref(), item);
+        typed(out, item, ty);
     }
     out.push(b']');
 }

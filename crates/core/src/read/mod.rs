@@ -114,6 +114,8 @@ fn read_exact(
     let lost_rows = state.has_lost_rows(plan) || instant.complete_from.0 > i64::MIN;
     let stand = stand(&mut state.events, instant);
     let events = &state.events;
+    // Of aggregates that measure the same over the same events one window serves all.
+    let mut windows: Vec<(usize, Range<usize>, Window<'_>)> = Vec::new();
     let answer = |&w: &usize| {
         let frame = plan.frames[plan.frame_of[w]];
         let span = span(plan, frame, events, stand, events.len());
@@ -135,9 +137,18 @@ fn read_exact(
             let value = Err(Unknown::NotWhole { from: Micros(whole_from) });
             return Answer { value, empty: false };
         }
+        let measure = plan.measure_of[w];
+        let known = windows.iter_mut().find(|(of, over, _)| *of == measure && *over == span);
+        if let Some((_, _, window)) = known
+            && window.turn_to(plan, w)
+        {
+            return Answer { value: window.value(), empty };
+        }
         let mut window = Window::new(plan, w, events, span.clone());
-        window.advance(plan, span);
-        Answer { value: window.value(), empty }
+        window.advance(plan, span.clone());
+        let value = window.value();
+        windows.push((measure, span, window));
+        Answer { value, empty }
     };
     wanted.iter().map(answer).collect()
 }

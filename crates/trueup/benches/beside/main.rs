@@ -38,6 +38,10 @@ use std::time::Duration;
 use trueup::client::Client;
 use trueup::load::{Load, LoadReport, MakeBody, OpenLoop, open_loop};
 
+/// The floor has the command's allocator too.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Callers at a time.
 const MANY: usize = 32;
 

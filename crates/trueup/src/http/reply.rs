@@ -93,10 +93,11 @@ fn write_row(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize, answer: &RowAnswe
     let got = reply.got;
     let name = |place: usize| reply.view.outputs[got.answered.columns[place].0].name.as_str();
     out.extend_from_slice(b"\"features\":");
-    object(out, got.answered.columns.iter().enumerate(), |out, (place, (_, values))| {
+    let features = answer.values.iter().zip(&got.answered.columns).enumerate();
+    object(out, features, |out, (place, (value, (_, ty)))| {
         json::text(out, name(place));
         out.push(b':');
-        json::value(out, values.as_ref(), row);
+        json::typed(out, value, ty);
     });
     let _ = write!(out, ",\"status\":\"{}\"", answer.status());
     let statuses = answer.statuses.iter().enumerate();

@@ -37,7 +37,9 @@ pub(super) struct Fed {
 
 /// The tensors of an answer that has just the columns that are bound.
 pub(super) fn feed(bound: &Bound, answered: &Answered) -> Fed {
-    let columns: Vec<&ArrayRef> = answered.columns.iter().map(|(_, values)| values).collect();
+    let columns: Vec<ArrayRef> =
+        (0..answered.columns.len()).map(|place| answered.array(place)).collect();
+    let columns: Vec<&ArrayRef> = columns.iter().collect();
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
     for (row, answer) in answered.rows.iter().enumerate() {
         let why = match answer.status() {

@@ -2,19 +2,20 @@
 //! list, and the status of every column.
 
 use super::fallback::Tables;
-use super::features::{Found, FoundRow, KeyAsk, Lens, keys, stale_reason};
+use super::features::{FoundRow, KeyAsk, Lens, keys, stale_reason};
 use super::policy::{Refused, Rules};
 use super::request::Request;
 use super::rest::Rests;
 use super::status::{Source, Status};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::DataType;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trueup_core::{Receipt, Value};
-use trueup_sql::{Output, View, array_of, value_at};
+use trueup_sql::{EvalError, Output, View, array_of, raw_value_at, value_at};
 use trueup_store::{Append, At, Detail, Meta, Recorded, Store};
 
 /// Answers requests; shared by all connections.
@@ -37,9 +38,9 @@ pub struct Serving {
 /// The answer to a request.
 #[derive(Debug)]
 pub struct Answered {
-    /// The view's columns that were asked for, by their place in [`View::outputs`], with a value
-    /// for every row.
-    pub columns: Vec<(usize, ArrayRef)>,
+    /// The view's columns that were asked for, by their place in [`View::outputs`], with their
+    /// types.
+    pub columns: Vec<(usize, DataType)>,
     /// One for each row of the request.
     pub rows: Vec<RowAnswer>,
     /// The value for which the view's policy refuses the request, if there is one.
@@ -54,9 +55,18 @@ pub struct Answered {
     pub compute: Duration,
 }
 
+impl Answered {
+    /// The values of the asked column at `place` as a column of its type.
+    pub fn array(&self, place: usize) -> ArrayRef {
+        array_of(&self.columns[place].1, self.rows.iter().map(|row| &row.values[place]))
+    }
+}
+
 /// What there is to say of one row.
 #[derive(Clone, Debug, Default)]
 pub struct RowAnswer {
+    /// The value of each asked column, of its type.
+    pub values: Vec<Value>,
     /// For each asked column its status, and the reason where there is something to explain.
     pub statuses: Vec<(Status, Option<String>)>,
     /// Places of the asked columns whose value is the default of the view's policy.
@@ -105,20 +115,49 @@ struct Wanted<'a> {
     outputs: Vec<usize>,
     /// For each look-up, the places of the aggregates that the outputs use.
     aggregates: Vec<Vec<usize>>,
+    /// The features that the outputs use: a look-up, and a place in its `aggregates`.
+    used: Vec<(usize, usize)>,
+    /// For each output, where those of it end in `used`.
+    ends: Vec<usize>,
 }
 
 impl<'a> Wanted<'a> {
     fn new(view: &'a View, outputs: Vec<usize>) -> Wanted<'a> {
         let mut aggregates = vec![Vec::new(); view.lookups.len()];
-        for feature in outputs.iter().flat_map(|&output| &view.outputs[output].features) {
-            if let Some((lookup, place)) = view.feature(*feature)
-                && !aggregates[lookup].contains(&place)
-            {
-                aggregates[lookup].push(place);
+        let mut used = Vec::with_capacity(outputs.len());
+        let mut ends = Vec::with_capacity(outputs.len());
+        for &output in &outputs {
+            for feature in &view.outputs[output].features {
+                let Some((lookup, aggregate)) = view.feature(*feature) else { continue };
+                let wanted: &mut Vec<usize> = &mut aggregates[lookup];
+                let known = wanted.iter().position(|&known| known == aggregate);
+                used.push((lookup, known.unwrap_or(wanted.len())));
+                if known.is_none() {
+                    wanted.push(aggregate);
+                }
             }
+            ends.push(used.len());
         }
-        Wanted { view, outputs, aggregates }
+        Wanted { view, outputs, aggregates, used, ends }
     }
+
+    /// The features that the output at `place` uses.
+    fn used(&self, place: usize) -> &[(usize, usize)] {
+        let begin = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.used[begin..self.ends[place]]
+    }
+}
+
+/// Where the values of an output come from.
+enum Origin<'a> {
+    /// A column of the rows.
+    Row(&'a ArrayRef),
+    /// What a look-up found, by its number and the place of the aggregate.
+    Found(usize, usize),
+    /// An expression's value for every row, and why some rows have none.
+    Computed(ArrayRef, Vec<(usize, EvalError)>),
+    /// No expression can be evaluated on the rows.
+    Unfit(&'a str),
 }
 
 impl Serving {
@@ -177,9 +216,11 @@ impl Serving {
         let missed = missed.filter(|found| found.missed).count();
         let fallback = self.fill(&lenses, &asks, &mut found, deadline).await;
         self.sample(view, request, &asks, &found);
-        let (columns, rows) = self.assemble(&wanted, request, &in_view, &found);
+        let rows = self.assemble(&wanted, request, &in_view, &found);
         let rules = self.rules.get(&view.name);
         let refused = rules.and_then(|rules| rules.refused(view, &wanted.outputs, &rows));
+        let typed = |&output: &usize| (output, view.outputs[output].ty.clone());
+        let columns = wanted.outputs.iter().map(typed).collect();
         let compute = began.elapsed().saturating_sub(store + fallback);
         let appended = touched.map_or_else(|_| vec![false; copies.len()], |it| it.appended);
         (Answered { columns, rows, refused, missed, store, fallback, compute }, appended)
@@ -231,49 +272,88 @@ impl Serving {
         request: &Request,
         in_view: &[Result<bool, String>],
         found: &[Vec<FoundRow>],
-    ) -> (Vec<(usize, ArrayRef)>, Vec<RowAnswer>) {
+    ) -> Vec<RowAnswer> {
         let view = wanted.view;
         let rules = self.rules.get(&view.name);
         let computed = wanted.outputs.iter().any(|&n| view.outputs[n].expr.as_column().is_none());
         let wide = computed.then(|| wide(wanted, request, found));
-        let mut rows = vec![RowAnswer::default(); request.at.len()];
-        let mut columns = Vec::with_capacity(wanted.outputs.len());
-        for &number in &wanted.outputs {
-            let output = &view.outputs[number];
-            let (values, failed) = match (output.expr.as_column(), &wide) {
-                (Some(column), _) => (column_of(wanted, request, found, column), Vec::new()),
-                (None, Some(Ok(wide))) => output.expr.evaluate_each(wide),
-                (None, _) => (new_null_array(&output.ty, rows.len()), Vec::new()),
+        let origins: Vec<Origin<'_>> = (0..wanted.outputs.len())
+            .map(|place| origin(wanted, request, wide.as_ref(), place))
+            .collect();
+        let row = |(row, in_view): (usize, &Result<bool, String>)| {
+            let mut answer = RowAnswer {
+                values: Vec::with_capacity(origins.len()),
+                statuses: Vec::with_capacity(origins.len()),
+                keys: key_answers(&self.catalog, wanted, found, row),
+                lookups: lookup_answers(wanted, found, row),
+                ..RowAnswer::default()
             };
-            let mut hidden = Vec::new();
-            for (row, answer) in rows.iter_mut().enumerate() {
-                let error = failed.iter().find(|(place, _)| *place == row);
-                let error = error.map(|(_, error)| error.to_string());
-                let error = error.or_else(|| wide.as_ref()?.as_ref().err().cloned());
-                let judged = judge(wanted, request, &in_view[row], found, output, row, error);
-                let (status, reason) = match judged {
-                    None if values.is_null(row) => (Status::NullValue, None),
-                    None => (Status::Present, None),
-                    Some(judged) => judged,
+            for (place, (origin, &number)) in origins.iter().zip(&wanted.outputs).enumerate() {
+                let output = &view.outputs[number];
+                let (value, error) = origin.value(found, row);
+                let lacks = lacks_row(wanted, request, place, row);
+                let judged = judge(wanted, in_view, found, place, row, lacks, error);
+                let (status, reason) = judged.unwrap_or(match value {
+                    Value::Null => (Status::NullValue, None),
+                    _ => (Status::Present, None),
+                });
+                let hidden = matches!(status, Status::Unknown | Status::NotInView);
+                let value = match hidden || !gives_row(request, output, row) {
+                    true => Value::Null,
+                    false => value,
                 };
-                hidden.push(matches!(status, Status::Unknown | Status::NotInView));
                 answer.statuses.push((status, reason));
+                let value = match rules {
+                    Some(rules) => rules.apply(number, value, &mut answer),
+                    None => value,
+                };
+                answer.values.push(value);
             }
-            let mut values = without(values, output, &hidden, request);
-            if let Some(rules) = rules {
-                values = rules.apply(number, columns.len(), values, &mut rows);
+            answer
+        };
+        in_view.iter().enumerate().map(row).collect()
+    }
+}
+
+impl Origin<'_> {
+    /// The value for a row; NULL and the reason where an expression has none.
+    fn value(&self, found: &[Vec<FoundRow>], row: usize) -> (Value, Option<String>) {
+        match self {
+            Origin::Row(column) => (raw_value_at(column, row), None),
+            Origin::Found(lookup, at) => {
+                let value = found[*lookup][row].found[*at].value.as_ref();
+                (value.map_or(Value::Null, Value::clone), None)
             }
-            columns.push((number, values));
+            Origin::Computed(values, failed) => {
+                let failed = failed.iter().find(|(place, _)| *place == row);
+                (raw_value_at(values, row), failed.map(|(_, error)| error.to_string()))
+            }
+            Origin::Unfit(why) => (Value::Null, Some((*why).to_owned())),
         }
-        for (row, answer) in rows.iter_mut().enumerate() {
-            answer.keys = key_answers(&self.catalog, wanted, found, row);
-            let used = found.iter().enumerate().zip(&wanted.aggregates);
-            let used = used.filter(|(_, aggregates)| !aggregates.is_empty());
-            answer.lookups = used
-                .map(|((lookup, rows), aggregates)| rows[row].answer(lookup, aggregates))
-                .collect();
+    }
+}
+
+/// Where the values of the output at `place` come from; `wide` is there if any is an expression.
+fn origin<'a>(
+    wanted: &Wanted<'_>,
+    request: &'a Request,
+    wide: Option<&'a Result<RecordBatch, String>>,
+    place: usize,
+) -> Origin<'a> {
+    let view = wanted.view;
+    let output = &view.outputs[wanted.outputs[place]];
+    match (output.expr.as_column(), wide) {
+        (Some(column), _) if column < view.row_width() => Origin::Row(request.rows.column(column)),
+        (Some(_), _) => match wanted.used(place) {
+            &[(lookup, at)] => Origin::Found(lookup, at),
+            _ => Origin::Unfit("the column is of no look-up"),
+        },
+        (None, Some(Ok(wide))) => {
+            let (values, failed) = output.expr.evaluate_each(wide);
+            Origin::Computed(values, failed)
         }
-        (columns, rows)
+        (None, Some(Err(why))) => Origin::Unfit(why),
+        (None, None) => Origin::Unfit("the expression was not evaluated"),
     }
 }
 
@@ -358,30 +438,15 @@ fn in_view(view: &View, request: &Request) -> Vec<Result<bool, String>> {
     (0..rows).map(pass).collect()
 }
 
-/// The features that an output uses, as they were found for a row.
-fn used<'f>(
-    wanted: &Wanted<'_>,
-    found: &'f [Vec<FoundRow>],
-    output: &Output,
-    row: usize,
-) -> Vec<(&'f Found, &'f FoundRow)> {
-    let find = |&feature: &usize| {
-        let (lookup, place) = wanted.view.feature(feature)?;
-        let at = wanted.aggregates[lookup].iter().position(|&wanted| wanted == place)?;
-        let found = &found[lookup][row];
-        Some((&found.found[at], found))
-    };
-    output.features.iter().filter_map(find).collect()
-}
-
-/// The status of an output for a row; `None` leaves it to the value.
+/// The status of an output for a row, which may lack what the output needs; `None` leaves it to
+/// the value.
 fn judge(
     wanted: &Wanted<'_>,
-    request: &Request,
     in_view: &Result<bool, String>,
     found: &[Vec<FoundRow>],
-    output: &Output,
+    place: usize,
     row: usize,
+    lacks: bool,
     error: Option<String>,
 ) -> Option<(Status, Option<String>)> {
     match in_view {
@@ -389,43 +454,43 @@ fn judge(
         Err(why) => return Some((Status::Unknown, Some(why.clone()))),
         Ok(true) => {}
     }
-    if lacks_row(wanted, request, output, row) {
+    if lacks {
         let reason = "a look-up has no row, and gives no such key".to_string();
         return Some((Status::NullValue, Some(reason)));
     }
-    let used = used(wanted, found, output, row);
-    let unknown = used.iter().find_map(|(found, _)| found.value.as_ref().err());
+    let used = wanted.used(place).iter();
+    let used = used.map(|&(lookup, at)| (&found[lookup][row].found[at], &found[lookup][row]));
+    let unknown = used.clone().find_map(|(found, _)| found.value.as_ref().err());
     if let Some(why) = unknown.cloned().or(error) {
         return Some((Status::Unknown, Some(why)));
     }
-    if let Some((_, from)) = used.iter().find(|(found, _)| found.stale) {
+    if let Some((_, from)) = used.clone().find(|(found, _)| found.stale) {
         return Some((Status::Stale, from.fresh_us.map(stale_reason)));
     }
-    let empty = !used.is_empty() && used.iter().all(|(found, _)| found.empty);
+    let empty = used.len() > 0 && used.clone().all(|(found, _)| found.empty);
     empty.then_some((Status::NotFound, None))
 }
 
-/// Whether a look-up gives too little for this output: it needs the row, or a key that is not
-/// given.
-fn lacks_row(wanted: &Wanted<'_>, request: &Request, output: &Output, row: usize) -> bool {
-    let keys = output.features.iter().filter_map(|&feature| wanted.view.feature(feature));
-    let keys = keys.flat_map(|(lookup, _)| &wanted.view.lookups[lookup].keys);
-    !output.row_columns.iter().chain(keys).all(|&column| request.gives(row, column))
+/// Whether a look-up gives too little for the output at `place`: it needs the row, or a key that is
+/// not given.
+fn lacks_row(wanted: &Wanted<'_>, request: &Request, place: usize, row: usize) -> bool {
+    let keys = wanted.used(place).iter();
+    let mut keys = keys.flat_map(|&(lookup, _)| &wanted.view.lookups[lookup].keys);
+    let output = &wanted.view.outputs[wanted.outputs[place]];
+    request.is_lookup()
+        && !(gives_row(request, output, row) && keys.all(|&column| request.gives(row, column)))
 }
 
-/// The values, with NULL where a row's is hidden or a look-up lacks what it needs.
-fn without(values: ArrayRef, output: &Output, hidden: &[bool], request: &Request) -> ArrayRef {
-    let lacking = |row: usize| {
-        request.is_lookup() && !output.row_columns.iter().all(|&c| request.gives(row, c))
-    };
-    let hide = |(row, &hidden): (usize, &bool)| hidden || lacking(row);
-    let mask: Vec<bool> = hidden.iter().enumerate().map(hide).collect();
-    if !mask.contains(&true) {
-        return values;
-    }
-    let mask = arrow::array::BooleanArray::from(mask);
-    arrow::compute::nullif(&values, &mask)
-        .unwrap_or_else(|_| new_null_array(&output.ty, hidden.len()))
+/// Whether a request gives all columns of the row that an output needs.
+fn gives_row(request: &Request, output: &Output, row: usize) -> bool {
+    output.row_columns.iter().all(|&column| request.gives(row, column))
+}
+
+/// The look-ups of a row that are used.
+fn lookup_answers(wanted: &Wanted<'_>, found: &[Vec<FoundRow>], row: usize) -> Vec<LookupAnswer> {
+    let used = found.iter().enumerate().zip(&wanted.aggregates);
+    let used = used.filter(|(_, aggregates)| !aggregates.is_empty());
+    used.map(|((lookup, rows), aggregates)| rows[row].answer(lookup, aggregates)).collect()
 }
 
 fn key_answers(

@@ -4,12 +4,11 @@
 
 use super::answer::RowAnswer;
 use super::status::Status;
-use arrow::array::{Array, ArrayRef, BooleanArray, Scalar, StringArray, new_null_array};
-use arrow::compute::kernels::zip::zip;
+use arrow::array::StringArray;
 use arrow::compute::{CastOptions, cast_with_options};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use trueup_sql::{Output, View, sql_type};
+use trueup_core::Value;
+use trueup_sql::{Output, View, raw_value_at, sql_type};
 
 /// What is returned for values of one status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,8 +40,8 @@ pub type Policies = BTreeMap<String, ViewPolicy>;
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     by_status: [Policy; Status::ALL.len()],
-    /// For each column of the view; of one value.
-    defaults: Vec<Option<ArrayRef>>,
+    /// For each column of the view.
+    defaults: Vec<Option<Value>>,
 }
 
 /// A value for which a view's policy refuses the request.
@@ -87,31 +86,18 @@ impl Rules {
         self.by_status[status as usize]
     }
 
-    /// The values of the column `number` of the view as the policy has them; `place` is where the
-    /// rows' statuses have this column. Rows are told which of their values are defaults.
-    pub(super) fn apply(
-        &self,
-        number: usize,
-        place: usize,
-        values: ArrayRef,
-        rows: &mut [RowAnswer],
-    ) -> ArrayRef {
-        let of = |row: &RowAnswer| self.policy(row.statuses[place].0);
-        if rows.iter().all(|row| of(row) == Policy::Value) {
-            return values;
+    /// The value of the column `number` of the view as the policy has it, by the status that the
+    /// row was told last; the row is told if it is the default.
+    pub(super) fn apply(&self, number: usize, value: Value, row: &mut RowAnswer) -> Value {
+        let Some((status, _)) = row.statuses.last() else { return value };
+        match (self.policy(*status), self.defaults.get(number)) {
+            (Policy::Value | Policy::Refuse, _) => value,
+            (Policy::Default, Some(Some(default))) => {
+                row.defaulted.push(row.statuses.len() - 1);
+                default.clone()
+            }
+            (Policy::Null | Policy::Default, _) => Value::Null,
         }
-        let default = self.defaults.get(number).and_then(Option::as_ref);
-        for row in rows.iter_mut().filter(|row| default.is_some() && of(row) == Policy::Default) {
-            row.defaulted.push(place);
-        }
-        let chosen = |row: &RowAnswer| matches!(of(row), Policy::Null | Policy::Default);
-        let null = Scalar::new(new_null_array(values.data_type(), 1));
-        let mut values = put(&rows.iter().map(chosen).collect::<Vec<_>>(), &null, &values);
-        if let Some(default) = default {
-            let chosen: Vec<bool> = rows.iter().map(|row| of(row) == Policy::Default).collect();
-            values = put(&chosen, &Scalar::new(Arc::clone(default)), &values);
-        }
-        values
     }
 
     /// The first value for which the request is refused.
@@ -138,18 +124,12 @@ impl Rules {
     }
 }
 
-/// `value` where it is chosen, else what is there.
-fn put(chosen: &[bool], value: &Scalar<ArrayRef>, values: &ArrayRef) -> ArrayRef {
-    let mask = BooleanArray::from(chosen.to_vec());
-    // Both are of one type and the mask of their length: nothing else makes it fail.
-    zip(&mask, value, values).unwrap_or_else(|_| new_null_array(values.data_type(), values.len()))
-}
-
 /// A default as the column's type has it.
-fn default(view: &View, output: &Output, text: &str) -> Result<ArrayRef, String> {
+fn default(view: &View, output: &Output, text: &str) -> Result<Value, String> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let text_array = StringArray::from(vec![text]);
-    cast_with_options(&text_array, &output.ty, &options).map_err(|_| {
+    let cast = cast_with_options(&text_array, &output.ty, &options);
+    cast.map(|value| raw_value_at(&value, 0)).map_err(|_| {
         format!(
             "[views.{}.defaults] {}: {text:?} is no {}",
             view.name,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trueup::clock::Clock;
 use trueup::json;
-use trueup::serve::{Request, Serving, Status, Tables};
+use trueup::serve::{Request, Serving, Tables};
 use trueup_core::Micros;
 use trueup_store::Store;
 
@@ -48,19 +48,18 @@ async fn answer(serving: &Serving, case: &Case, asked: &Asked) -> Vec<Column> {
     let request = decode(case, asked);
     let outputs = (0..view.outputs.len()).collect();
     let answered = serving.answer(view, outputs, &request, Instant::now() + DEADLINE).await;
-    let statuses: &[(Status, Option<String>)] = &answered.rows[0].statuses;
-    let columns = answered.columns.iter().zip(statuses);
-    let column =
-        |((output, values), (status, _)): (&(usize, arrow::array::ArrayRef), &(Status, _))| {
-            let mut value = Vec::new();
-            json::value(&mut value, values.as_ref(), 0);
-            Column {
-                name: view.outputs[*output].name.clone(),
-                value: String::from_utf8(value).unwrap(),
-                status: Some(status.name().to_string()),
-            }
-        };
-    columns.map(column).collect()
+    let row = &answered.rows[0];
+    let columns = answered.columns.iter().zip(row.values.iter().zip(&row.statuses));
+    let column = columns.map(|((output, ty), (value, (status, _)))| {
+        let mut text = Vec::new();
+        json::typed(&mut text, value, ty);
+        Column {
+            name: view.outputs[*output].name.clone(),
+            value: String::from_utf8(text).unwrap(),
+            status: Some(status.name().to_string()),
+        }
+    });
+    column.collect()
 }
 
 /// A request as the server decodes it.

@@ -13,7 +13,7 @@
 use crate::training::train;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
@@ -32,8 +32,8 @@ use trueup::json;
 use trueup::node::{Node, NodeOptions};
 use trueup::place::{AvroStreams, BadRecords, Place, Sources};
 use trueup::serve::{Request, Status};
-use trueup_core::Micros;
-use trueup_sql::{SourceFile, compile};
+use trueup_core::{Micros, Value};
+use trueup_sql::{SourceFile, compile, raw_value_at};
 
 /// Rows that are asked for, spread evenly; ties come on top.
 const REQUESTS: usize = 20_000;
@@ -269,17 +269,18 @@ async fn answers(live: &Live, history: &RecordBatch, rows: &[usize]) -> Vec<Vec<
         let answered =
             live.serving.answer(view, outputs, &request, Instant::now() + DEADLINE).await;
         let cells = |row: usize| {
-            let columns = answered.columns.iter().zip(&answered.rows[row].statuses);
-            columns.map(|((_, values), (status, _))| (text(values, row), *status)).collect()
+            let row = &answered.rows[row];
+            let columns = row.values.iter().zip(&answered.columns).zip(&row.statuses);
+            columns.map(|((value, (_, ty)), (status, _))| (text(value, ty), *status)).collect()
         };
         all.push((0..rows.len()).map(cells).collect());
     }
     all
 }
 
-fn text(values: &ArrayRef, row: usize) -> String {
+fn text(value: &Value, ty: &DataType) -> String {
     let mut text = Vec::new();
-    json::value(&mut text, values.as_ref(), row);
+    json::typed(&mut text, value, ty);
     String::from_utf8(text).unwrap()
 }
 
@@ -294,7 +295,7 @@ impl Parity {
             let mut equal = [0, 0];
             for (&row, served) in asked.iter().zip(served) {
                 for (place, column) in rows.columns().iter().enumerate() {
-                    let trained = text(column, row);
+                    let trained = text(&raw_value_at(column, row), column.data_type());
                     for (when, cells) in served.iter().enumerate() {
                         let (value, status) = &cells[place];
                         *statuses.entry(*status).or_default() += 1;

@@ -16,6 +16,7 @@ use crate::json;
 use crate::serve::{Answered, Status};
 use std::io::Write;
 use std::time::{Duration, Instant};
+use trueup_core::Value;
 use trueup_sql::decode::print::Timestamp;
 
 /// The time of what has none.
@@ -73,18 +74,18 @@ pub(super) fn write_reply(
 }
 
 fn write_result(out: &mut Vec<u8>, answered: &Answered, place: usize) {
-    let values = answered.columns[place].1.as_ref();
-    let rows = 0..answered.rows.len();
+    let ty = &answered.columns[place].1;
+    let values = || answered.rows.iter().map(|row| &row.values[place]);
     out.extend_from_slice(b"{\"values\":");
-    array(out, rows.clone(), |out, row| json::value(out, values, row));
+    array(out, values(), |out, value| json::typed(out, value, ty));
     let statuses = || answered.rows.iter().map(|row| &row.statuses[place]);
     let words: Vec<&str> = statuses()
-        .enumerate()
-        .map(|(row, (status, why))| word(*status, why.is_some(), values.is_null(row)))
+        .zip(values())
+        .map(|((status, why), value)| word(*status, why.is_some(), *value == Value::Null))
         .collect();
     out.extend_from_slice(b",\"statuses\":");
     array(out, words.iter(), |out, word| json::text(out, word));
-    times(out, rows.map(|row| as_of_us(answered, row)));
+    times(out, (0..answered.rows.len()).map(|row| as_of_us(answered, row)));
     if statuses().zip(&words).any(|((status, _), word)| status.name() != *word) {
         out.extend_from_slice(b",\"trueup_statuses\":");
         array(out, statuses(), |out, (status, _)| json::text(out, status.name()));

@@ -7,14 +7,13 @@ use super::messages::{
     FeatureRow, GetFeaturesResponse, Kind, ListValue, Recorded, ScoreResponse, ScoredRow, Source,
     Status, Value,
 };
+use crate::json;
 use crate::score::Score;
 use crate::serve::{self, RowAnswer};
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow::datatypes::DataType;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use trueup_core as core;
 use trueup_sql::decode::print::{Date, Decimal, Timestamp};
 
 /// The reply to a request for features, and the stages with its making.
@@ -75,9 +74,8 @@ fn feature_row(reply: &Reply<'_>, row: usize, answer: &RowAnswer) -> FeatureRow 
     let got = reply.got;
     let columns = &got.answered.columns;
     let name = |place: usize| reply.view.outputs[columns[place].0].name.clone();
-    let features = columns.iter().enumerate();
-    let features =
-        features.map(|(place, (_, values))| (name(place), value(values.as_ref(), row))).collect();
+    let features = answer.values.iter().zip(columns).enumerate();
+    let features = features.map(|(place, (it, (_, ty)))| (name(place), value(it, ty))).collect();
     let (mut statuses, mut reasons) = (BTreeMap::new(), BTreeMap::new());
     for (place, (status, why)) in answer.statuses.iter().enumerate() {
         if *status != serve::Status::Present {
@@ -132,35 +130,24 @@ fn recorded(record: &RowRecord) -> Recorded {
     }
 }
 
-/// The value at `row`, as `json::value` has it: what JSON has as text is text.
-fn value(array: &dyn Array, row: usize) -> Value {
-    if array.is_null(row) {
-        return Value { kind: None };
-    }
-    let kind = match array.data_type() {
-        DataType::Boolean => Kind::Bool(array.as_boolean().value(row)),
-        DataType::Int64 => Kind::Int64(array.as_primitive::<Int64Type>().value(row)),
-        DataType::Float64 => Kind::Double(array.as_primitive::<Float64Type>().value(row)),
-        DataType::Decimal128(_, scale) => {
-            let value = array.as_primitive::<Decimal128Type>().value(row);
-            let scale = u8::try_from(*scale).unwrap_or(0);
-            Kind::Text(Decimal { value, scale }.to_string())
+/// A value of the type `ty`, as `json::typed` has it: what JSON has as text is text.
+fn value(value: &core::Value, ty: &DataType) -> Value {
+    let kind = match (value, ty) {
+        (core::Value::Bool(value), _) => Kind::Bool(*value),
+        (core::Value::Int(value), _) => Kind::Int64(*value),
+        (core::Value::Float(value), _) => Kind::Double(*value),
+        (core::Value::Decimal(value), _) => {
+            Kind::Text(Decimal { value: *value, scale: json::scale(ty) }.to_string())
         }
-        DataType::Timestamp(_, _) => {
-            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
-            Kind::Text(Timestamp(micros).to_string())
-        }
-        DataType::Date32 => {
-            Kind::Text(Date(array.as_primitive::<Date32Type>().value(row)).to_string())
-        }
-        DataType::Utf8 => Kind::Text(array.as_string::<i32>().value(row).to_owned()),
-        DataType::List(_) => {
-            let items = array.as_list::<i32>().value(row);
-            let values = (0..items.len()).map(|item| value(items.as_ref(), item)).collect();
+        (core::Value::Time(micros), _) => Kind::Text(Timestamp(*micros).to_string()),
+        (core::Value::Date(days), _) => Kind::Text(Date(*days).to_string()),
+        (core::Value::Text(text), _) => Kind::Text(text.to_string()),
+        (core::Value::List(items), DataType::List(item)) => {
+            let values = items.iter().map(|it| self::value(it, item.data_type())).collect();
             Kind::List(ListValue { values })
         }
-        // The compiler gives columns no other type.
-        _ => return Value { kind: None },
+        // A list of another type is none.
+        (core::Value::Null | core::Value::List(_), _) => return Value { kind: None },
     };
     Value { kind: Some(kind) }
 }

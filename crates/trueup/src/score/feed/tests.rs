@@ -6,14 +6,18 @@ use arrow::array::{BooleanArray, Decimal128Array, Float64Array, Int64Array, Stri
 use std::sync::Arc;
 use std::time::Duration;
 use trueup_core::testing::Dice;
-use trueup_sql::Digest;
+use trueup_sql::{Digest, raw_value_at};
 
 fn answered(columns: Vec<ArrayRef>, statuses: &[Status]) -> Answered {
-    let row =
-        |status: &Status| RowAnswer { statuses: vec![(*status, None)], ..RowAnswer::default() };
+    let row = |(row, status): (usize, &Status)| RowAnswer {
+        values: columns.iter().map(|column| raw_value_at(column, row)).collect(),
+        statuses: vec![(*status, None)],
+        ..RowAnswer::default()
+    };
+    let types = columns.iter().map(|column| column.data_type().clone());
     Answered {
-        columns: columns.into_iter().enumerate().collect(),
-        rows: statuses.iter().map(row).collect(),
+        columns: types.enumerate().collect(),
+        rows: statuses.iter().enumerate().map(row).collect(),
         refused: None,
         missed: 0,
         store: Duration::ZERO,

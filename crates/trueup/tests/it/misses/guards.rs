@@ -38,7 +38,7 @@ async fn count(serving: &Serving, id: i64, card: i64, within: Duration) -> (Stri
     let answered: Answered = serving.answer(view, vec![place], &request, deadline).await;
     let (status, reason) = answered.rows[0].statuses[0].clone();
     let mut value = Vec::new();
-    trueup::json::value(&mut value, answered.columns[0].1.as_ref(), 0);
+    trueup::json::typed(&mut value, &answered.rows[0].values[0], &answered.columns[0].1);
     match reason {
         Some(reason) => (status.to_string(), reason),
         None => (status.to_string(), String::from_utf8(value).unwrap()),

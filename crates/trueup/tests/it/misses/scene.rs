@@ -2,7 +2,6 @@
 
 use crate::postgres_server::PostgresServer;
 use crate::support::{Server, TEN, catalog, options};
-use arrow::array::ArrayRef;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +11,7 @@ use trueup::clock::Clock;
 use trueup::database::{DatabasePlace, TableSettings, open};
 use trueup::node::{Node, NodeOptions};
 use trueup::place::{Place, RedisPlace};
-use trueup::serve::{Answered, Bounds, Fallback, Request, RowAnswer, Serving, Status, Tables};
+use trueup::serve::{Answered, Bounds, Fallback, Request, RowAnswer, Serving, Tables};
 use trueup::settings::DatabaseSettings;
 use trueup_core::Micros;
 use trueup_sql::decode::print::Timestamp;
@@ -229,17 +228,16 @@ pub(crate) async fn ask_for(
 
 /// Every value as JSON text with its status, row by row.
 pub(crate) fn printed(answered: &Answered) -> Vec<Vec<String>> {
-    let row = |(row, answer): (usize, &RowAnswer)| {
-        let values = answered.columns.iter().zip(&answer.statuses);
-        let value =
-            |((_, values), (status, _)): (&(usize, ArrayRef), &(Status, Option<String>))| {
-                let mut text = Vec::new();
-                trueup::json::value(&mut text, values.as_ref(), row);
-                format!("{} {status}", String::from_utf8(text).unwrap())
-            };
-        values.map(value).collect()
+    let row = |answer: &RowAnswer| {
+        let values = answer.values.iter().zip(&answered.columns).zip(&answer.statuses);
+        let text = values.map(|((value, (_, ty)), (status, _))| {
+            let mut text = Vec::new();
+            trueup::json::typed(&mut text, value, ty);
+            format!("{} {status}", String::from_utf8(text).unwrap())
+        });
+        text.collect()
     };
-    answered.rows.iter().enumerate().map(row).collect()
+    answered.rows.iter().map(row).collect()
 }
 
 /// The sources of the row's keys.
