@@ -64,6 +64,28 @@ pub struct Double(
     pub f64,
 );
 
+/// Bytes as lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<'a>(
+    /// The bytes.
+    pub &'a [u8],
+);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // In pieces of a digest: every answer has one.
+        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+        for bytes in self.0.chunks(32) {
+            let mut text = [0; 64];
+            for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+                [pair[0], pair[1]] = [digit(byte >> 4), digit(byte & 15)];
+            }
+            f.write_str(ascii(&text[..2 * bytes.len()]))?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(time) = DateTime::from_timestamp_micros(self.0) else {
@@ -164,6 +186,8 @@ mod tests {
         check(Decimal { value: 0, scale: 3 }.to_string(), "0.000");
         let lowest = "-1.70141183460469231731687303715884105728";
         check(Decimal { value: i128::MIN, scale: 38 }.to_string(), lowest);
+        check(Hex(&[0x00, 0x9a, 0xff]).to_string(), "009aff");
+        check(Hex(&[0xa5; 33]).to_string(), &"a5".repeat(33));
         check(Double(1.0).to_string(), "1.0");
         check(Double(0.1 + 0.2).to_string(), "0.30000000000000004");
         check(Double(1e300).to_string(), "1e300");

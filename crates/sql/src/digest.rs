@@ -18,6 +18,7 @@
 
 use sha2::Digest as _;
 use std::fmt;
+use trueup_decode::print::Hex;
 
 /// Version of the arithmetic of `trueup_core`: raised whenever the same events could give another
 /// value.
@@ -30,19 +31,13 @@ pub struct Digest(pub [u8; 32]);
 impl Digest {
     /// The first 16 hex digits: enough to tell definitions apart at a glance.
     pub fn short(&self) -> String {
-        self.0[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        Hex(&self.0[..8]).to_string()
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In one piece: every answer has it.
-        let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        Hex(&self.0).fmt(f)
     }
 }
 

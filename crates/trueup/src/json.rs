@@ -5,7 +5,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use std::io::Write;
 use trueup_core::{Id, Value};
-use trueup_sql::decode::print::{Date, Decimal, Double, Timestamp};
+use trueup_sql::decode::print::{Date, Decimal, Double, Hex, Timestamp};
 use trueup_sql::raw_value_at;
 
 /// Appends `text` as a JSON string.
@@ -76,7 +76,7 @@ pub fn id(id: &Id) -> serde_json::Value {
     match id {
         Id::Int(id) => (*id).into(),
         Id::Text(id) => (**id).into(),
-        Id::Hash(hash) => hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        Id::Hash(hash) => Hex(hash).to_string().into(),
     }
 }
 

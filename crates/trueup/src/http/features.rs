@@ -80,7 +80,9 @@ pub(super) async fn features(
     let live = app.live();
     let view = view(&app, &live, &name)?;
     let bytes = from_caller(&app, request).await?;
-    let answered = answered(&app, &live, view, &Ask::of(&bytes), write_reply).await;
+    let ask = Ask::of(&bytes);
+    // Apart, since what routes requests moves the future of a handler several times.
+    let answered = Box::pin(answered(&app, &live, view, &ask, write_reply)).await;
     answered.map(|(text, stages)| (stages.headers(), text).into_response())
 }
 

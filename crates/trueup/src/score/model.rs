@@ -15,6 +15,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use trueup_sql::View;
+use trueup_sql::decode::print::Hex;
 
 /// Keys of a model's `metadata_props`.
 const VIEW: &str = "trueup_view";
@@ -187,5 +188,5 @@ fn number(value: f64) -> Score {
 }
 
 fn version(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Hex(&Sha256::digest(bytes)[..8]).to_string()
 }
