@@ -61,6 +61,8 @@ impl Rows {
 #[derive(Clone, Debug)]
 pub struct EventFile {
     path: PathBuf,
+    /// What its rows say that they come from.
+    name: Arc<str>,
     format: Format,
     bytes: u64,
 }
@@ -74,7 +76,8 @@ impl EventFile {
     pub fn all(path: &Path) -> Result<Vec<EventFile>, OfflineError> {
         let file = |(path, format): (PathBuf, Format)| {
             let about = std::fs::metadata(&path).map_err(|e| OfflineError::file(&path, e))?;
-            Ok(EventFile { path, format, bytes: about.len() })
+            let name = path.display().to_string().into();
+            Ok(EventFile { path, name, format, bytes: about.len() })
         };
         files_of(path)?.into_iter().map(file).collect()
     }
@@ -82,6 +85,17 @@ impl EventFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same, whose rows say that they come from something else: that of which it is a copy.
+    #[must_use]
+    pub fn called(self, name: &str) -> EventFile {
+        EventFile { name: name.into(), ..self }
+    }
+
+    /// What its rows say that they come from.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How long it is.
@@ -105,7 +119,8 @@ impl EventFile {
         let meter = Meter::new(watch, Phase::Read, self.bytes);
         let part = Part { from, batch_rows: PIECE_ROWS };
         let file = File::open(&self.path).map_err(|e| OfflineError::file(&self.path, e))?;
-        read_file((&self.path, self.format, file, self.bytes), decoder, &meter, part, each)
+        let (path, name) = (&*self.path, Arc::clone(&self.name));
+        read_file((path, name, self.format, file, self.bytes), decoder, &meter, part, each)
     }
 }
 
@@ -140,19 +155,19 @@ pub(crate) fn read(
     let meter = Meter::new(watch, Phase::Read, files.iter().map(|(.., bytes)| bytes).sum());
     let part = Part { from: 0, batch_rows: BATCH_ROWS };
     for (path, format, file, bytes) in files {
-        read_file((&path, format, file, bytes), decoder, &meter, part, &mut each)?;
+        let name = path.display().to_string().into();
+        read_file((&path, name, format, file, bytes), decoder, &meter, part, &mut each)?;
     }
     Ok(())
 }
 
 fn read_file<E: From<OfflineError>>(
-    (path, format, file, bytes): (&Path, Format, File, u64),
+    (path, source, format, file, bytes): (&Path, Arc<str>, Format, File, u64),
     decoder: &Decoder,
     meter: &Meter<'_>,
     part: Part,
     each: &mut dyn FnMut(Rows) -> Result<(), E>,
 ) -> Result<(), E> {
-    let source: Arc<str> = path.display().to_string().into();
     let failed = |e: DecodeError| OfflineError::file(path, e);
     let text = Counted { file: &file, meter };
     let mut lines = |decoded: Result<Decoded, DecodeError>| {
@@ -162,12 +177,12 @@ fn read_file<E: From<OfflineError>>(
     match format {
         Format::Csv => decoder.csv_reader(text).map_err(failed)?.try_for_each(&mut lines),
         Format::JsonLines => decoder.json_reader(text).map_err(failed)?.try_for_each(&mut lines),
-        Format::Parquet => parquet((path, file, bytes), decoder, meter, part, each),
+        Format::Parquet => parquet((path, source, file, bytes), decoder, meter, part, each),
     }
 }
 
 fn parquet<E: From<OfflineError>>(
-    (path, file, bytes): (&Path, File, u64),
+    (path, source, file, bytes): (&Path, Arc<str>, File, u64),
     decoder: &Decoder,
     meter: &Meter<'_>,
     part: Part,
@@ -180,7 +195,6 @@ fn parquet<E: From<OfflineError>>(
     let declared = fields.filter(|(_, field)| stream.column(field.name()).is_some());
     let declared: Vec<usize> = declared.map(|(root, _)| root).collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), declared);
-    let source: Arc<str> = path.display().to_string().into();
     let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
     let mut before = part.from.min(rows);
     let builder = builder.with_projection(mask).with_batch_size(part.batch_rows);

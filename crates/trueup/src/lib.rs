@@ -21,4 +21,5 @@ pub mod score;
 pub mod serve;
 pub mod settings;
 pub mod simulate;
+pub mod spool;
 pub mod status;

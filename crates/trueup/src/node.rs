@@ -45,6 +45,9 @@ use trueup_store::{
     EmbeddedStore, Log, MemoryStore, Options, RedisOptions, RedisStore, Store, StoreError,
 };
 
+/// The lane of the reader that tells a backfill which events a log has.
+const BACKFILL: &str = "backfill";
+
 /// What a node is made of.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
@@ -445,6 +448,15 @@ pub(crate) fn log_state(
         }
         place => LogState::of(&mut *source(place, stream, None, log, &Arc::default())?),
     }
+}
+
+/// Reads a stream's log beside its workers, for one who applies nothing of it.
+pub(crate) fn log_reader(
+    place: Option<&SourcePlace>,
+    stream: &str,
+    log: &Arc<Log>,
+) -> Result<Box<dyn Source>, SourceError> {
+    source(place, stream, Some(BACKFILL), log, &Arc::default())
 }
 
 /// Asks a log that is not the local one where it begins and ends, without reading it.

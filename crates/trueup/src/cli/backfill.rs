@@ -14,7 +14,8 @@ use crate::node;
 use crate::place::{Place, SourcePlace, by_stream};
 use crate::release;
 use crate::settings::Settings;
-use std::path::PathBuf;
+use crate::spool::{Complete, Spool};
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +26,11 @@ use trueup_sql::decode::print::Timestamp;
 use trueup_sql::decode::timestamp;
 use trueup_store::{Log, Store};
 
+mod copy;
 mod report;
+
+/// The history that is the stream's table in the settings' database.
+const DATABASE: &str = "database";
 
 /// There is no other worker beside a backfill's.
 const LANE: u64 = 0;
@@ -35,7 +40,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The events: a file or a folder of Parquet, CSV or JSON lines, in any order
+    /// The events: a file or a folder of Parquet, CSV or JSON lines, in any order; or `database`,
+    /// the stream's table in the database of the settings (./database is a folder of that name)
     #[arg(long, value_name = "PATH", required_unless_present = "abandon")]
     history: Option<PathBuf>,
     /// The stream they are of; needed where the definitions have several
@@ -43,9 +49,17 @@ pub(super) struct Args {
     stream: Option<String>,
     /// Up to where of the stream's log the history reaches: `first`, it holds what was before the
     /// first record that the log has; `end`, it holds all that the log has now; or for each
-    /// partition the first offset that it has not, as 0:1234,1:987 [default: first]
+    /// partition the first offset that it has not, as 0:1234,1:987 [default: first]. It must be
+    /// said of a database, which may hold more: what the log has from there on is left out of it
     #[arg(long, value_name = "PLACE")]
     up_to: Option<UpTo>,
+    /// Of a database: how much later than the table the log may have an event
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    log_lag: String,
+    /// Of a database: the most events that the log may have from --up-to on; their ids are held in
+    /// memory, 16 bytes each
+    #[arg(long, value_name = "EVENTS", default_value_t = 20_000_000)]
+    overlap: usize,
     /// Since when the history is complete, if it does not reach back for ever
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -75,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         let job = Job::open(&settings, catalog, stream).await?;
         match &args.history {
-            Some(_) => job.run(args).await,
+            Some(_) => job.run(args, &settings).await,
             None => job.abandon().await,
         }
     })
@@ -101,6 +115,17 @@ fn failed(error: impl std::fmt::Display) -> Failure {
     format!("error: {error}").into()
 }
 
+/// The files to read: those of a path, or of a copy.
+fn history(said: &Path, copy: Option<&Complete>) -> Result<Files, Failure> {
+    let path = copy.map_or(said, |copy| &copy.folder);
+    let files = Files::at(path).map_err(|error| failed(BackfillError::History(error)))?;
+    let Some(Complete { manifest, .. }) = copy else { return Ok(files) };
+    Ok(files.called(&manifest.of, |path| {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        format!("{}, copy {file}", manifest.of)
+    }))
+}
+
 /// A stream's groups, log and store, for one backfill.
 struct Job {
     catalog: Arc<Catalog>,
@@ -110,6 +135,8 @@ struct Job {
     logs: Arc<Log>,
     source: Option<SourcePlace>,
     target: Target,
+    /// Where its history is copied that is not here.
+    spool: Spool,
     progress: Arc<Progress>,
     /// Bytes of the history that were read.
     read: Arc<AtomicU64>,
@@ -127,7 +154,11 @@ impl Job {
         sources.retain(|(of, place)| *of == stream && !matches!(place, SourcePlace::File(_)));
         let (store, logs) = node::open(&settings.store, true).await.map_err(failed)?;
         let target = Target::new(Arc::clone(&catalog), stream, Arc::clone(&store));
+        let data =
+            settings.store.data().ok_or("error: there is no place for a copy; set `data`")?;
+        let spool = Spool::new(data, names[stream]);
         Ok(Job {
+            spool,
             catalog,
             stream,
             store,
@@ -161,22 +192,34 @@ impl Job {
             return Err(format!("error: no backfill of stream {name} was broken off").into());
         }
         self.target.drop_all().await.map_err(failed)?;
+        self.spool.remove().map_err(failed)?;
         println!("{}: what the backfill had built is dropped", self.stream_name());
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn run(&self, args: &Args) -> Result<ExitCode, Failure> {
-        let path = args.history.as_ref().ok_or("error: name the --history")?;
+    async fn run(&self, args: &Args, settings: &Settings) -> Result<ExitCode, Failure> {
+        let said = args.history.as_ref().ok_or("error: name the --history")?;
         let since_us = args.since.as_ref().map(|said| timestamp(said)).transpose();
         let since_us = since_us.map_err(|bad| format!("error: --since: {}", bad.reason))?;
-        let files = Files::at(path).map_err(|error| failed(BackfillError::History(error)))?;
+        let mut stop = pin!(super::run::stop_signal()?);
+        let copy = match said == Path::new(DATABASE) {
+            false => None,
+            true => tokio::select! {
+                () = &mut stop => {
+                    eprintln!("stopped; nothing is left of the copy");
+                    return Ok(ExitCode::FAILURE);
+                }
+                copied = copy::of_table(self, args, settings) => Some(copied?),
+            },
+        };
+        let files = history(said, copy.as_ref())?;
+        let up_to = copy.as_ref().map(|copy| UpTo::Places(copy.manifest.up_to.clone()));
         let asked = Asked {
             files: files.clone(),
-            up_to: args.up_to.clone(),
+            up_to: up_to.or_else(|| args.up_to.clone()),
             since_us: since_us.map(|since| since.0),
             again: args.again,
         };
-        let mut stop = pin!(super::run::stop_signal()?);
         let log = self.log().map_err(failed)?;
         let now = Clock::system().now();
         release::free(&*self.store, &self.digests(), now.0).await.map_err(failed)?;
@@ -191,12 +234,15 @@ impl Job {
         }
         let report = report::Report {
             stream: self.stream_name(),
-            history: path,
+            history: files.name(),
+            left_out: copy.as_ref().map(|copy| copy.manifest.left_out),
             plan: &begun.plan,
             counts: &self.progress.counts,
             seconds: began.elapsed().as_secs_f64(),
             keys: self.store.stats().await.map_err(failed)?.keys,
         };
+        // No plan is under way that would go on with it.
+        self.spool.remove().map_err(failed)?;
         common::print(&report.print(args.output))?;
         let dead = self.progress.counts.dead_letters.load(Ordering::Relaxed);
         Ok(if dead > 0 { ExitCode::from(SOME_REFUSED) } else { ExitCode::SUCCESS })

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use trueup_offline::{Format, History, Options, Phase, Progress, RequestRows, train, write};
 use trueup_sql::Definitions;
 
+mod database;
 mod log;
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +16,8 @@ pub(super) struct Args {
     /// The view whose rows are wanted
     view: String,
     /// The events: PATH for the view's own stream, or STREAM=PATH; a file or a folder of Parquet,
-    /// CSV or JSON lines; may be given several times. `log` takes all streams from the log
+    /// CSV or JSON lines; may be given several times. `log` takes all streams from the log;
+    /// `database` and STREAM=database take a stream from its table in the settings' database
     #[arg(long, required = true, value_name = "PATH")]
     history: Vec<String>,
     /// Request rows, in the same formats; without them the rows are the history's own events
@@ -141,6 +143,9 @@ fn history(
     let stream = definitions.stream(name).ok_or_else(|| {
         format!("error: --history {said}: there is no stream {name} in the definitions")
     })?;
+    if path == "database" {
+        return Ok(vec![database::history(settings, stream)?]);
+    }
     let read = History::read(stream, path.as_ref(), watch);
     Ok(vec![read.map_err(|error| format!("error: {error}"))?])
 }

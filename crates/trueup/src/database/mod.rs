@@ -1,9 +1,10 @@
 //! A database that holds the events too, asked for raw events of one key when the online store
-//! cannot vouch for them.
+//! cannot vouch for them, or for all that a table holds when it is to be a history.
 //!
 //! ```text
 //! stream + settings ─▶ Names ─▶ Database::look ─▶ Table (how each column is read)
 //! Table + Ask ─▶ Database::events ─▶ rows of Fields ─▶ the stream's decoder
+//! Table ─▶ Database::snapshot ─▶ all its rows, at one moment: a history (`spool::table`)
 //! ```
 //!
 //! It asks for events and for nothing else: no aggregate is ever computed by a database. When to
@@ -22,6 +23,7 @@ mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_tls;
 mod query;
+mod snapshot;
 mod sqlite;
 mod table;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -30,6 +32,7 @@ mod tls;
 pub use field::Field;
 pub use names::{Names, TableSettings};
 pub use query::Ask;
+pub use snapshot::{Copied, Snapshot};
 pub use table::{Reading, Table, TableColumn};
 
 use std::fmt;
@@ -56,6 +59,10 @@ pub trait Database: fmt::Debug + Send + Sync {
     /// The newest events of a key in a range of event times, the newest first, at most so many.
     /// A caller that no longer waits drops the future, and the query is given up.
     fn events<'a>(&'a self, table: &'a Table, ask: &'a Ask) -> Answer<'a, Vec<Fields>>;
+
+    /// All rows of the table as they are when this answers, in no order; by a connection of its
+    /// own, which no bound on queries ends.
+    fn snapshot<'a>(&'a self, table: &'a Table) -> Answer<'a, Snapshot>;
 }
 
 /// Where the database is.

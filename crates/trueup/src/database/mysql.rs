@@ -14,6 +14,7 @@ use super::connect::{MAX_STATEMENTS, apart, greeted};
 use super::field::time_unit;
 use super::mysql_tls::{WORDS, is_local, mode, options};
 use super::query::{Param, events};
+use super::snapshot::{Hand, SILENT, Snapshot};
 use super::tls::{Said, Tls, plain, refused};
 use super::{
     Answer, Ask, Database, DatabaseError, Field, Fields, Names, Reading, Table, TableColumn,
@@ -77,13 +78,7 @@ impl MySql {
         }
         let tls = mode(said, is_local(&opts)).map_err(DatabaseError::Setup)?;
         let password = opts.pass().or(password).map(str::to_owned);
-        // MariaDB runs what stands in the first comment, MySQL what stands in the second.
-        let greeting = format!(
-            "SET time_zone = '+00:00', sql_mode = '' /*M!100101 , max_statement_time = {} */ \
-             /*!50708 , max_execution_time = {} */",
-            timeout.as_secs_f64().max(0.001),
-            timeout.as_millis().max(1)
-        );
+        let greeting = bounded(timeout.max(Duration::from_millis(1)));
         let opts = OptsBuilder::from_opts(opts)
             .pass(password)
             .prefer_socket(false)
@@ -199,6 +194,81 @@ impl MySql {
         let rows = self.give(connection, found).map_err(|error| failed(&error))?;
         rows.into_iter().map(|row| fields(table, row)).collect()
     }
+
+    async fn fix(&self, table: &Table) -> Result<Snapshot, DatabaseError> {
+        let mut connection = greeted(self.connect()).await?;
+        self.keeps_moments(&mut connection, table).await?;
+        let opening = [
+            bounded(Duration::ZERO),
+            format!("SET net_write_timeout = {}", SILENT.as_secs()),
+            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ".into(),
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY".into(),
+        ];
+        for text in opening {
+            connection.query_drop(text).await.map_err(|error| away(&error))?;
+        }
+        let (snapshot, mut hand) = Snapshot::new();
+        let table = table.clone();
+        tokio::spawn(async move {
+            if hand.wanted().await {
+                let done = read(&mut connection, &table, &mut hand).await;
+                hand.end(done.map_err(|error| failed(&error))).await;
+            }
+        });
+        Ok(snapshot)
+    }
+
+    /// Refuses a table of which no moment can be held.
+    async fn keeps_moments(
+        &self,
+        connection: &mut Conn,
+        table: &Table,
+    ) -> Result<(), DatabaseError> {
+        let mut name = parts(&table.name, '`');
+        let of = name.pop().unwrap_or_default();
+        let schema = name.pop().map_or(Value::NULL, Value::from);
+        let query = "SELECT engine FROM information_schema.tables
+                     WHERE table_schema = coalesce(?, database()) AND table_name = ?";
+        let found = connection.exec_first::<Option<String>, _, _>(query, (schema, of)).await;
+        match found.map_err(|error| away(&error))?.flatten() {
+            Some(engine) if !engine.eq_ignore_ascii_case("InnoDB") => {
+                Err(DatabaseError::Setup(format!(
+                    "table {}: its engine {engine} has no snapshots; copy it into one of InnoDB, \
+                     or export it to a file",
+                    table.name
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Hands over all rows of a table.
+async fn read(connection: &mut Conn, table: &Table, hand: &mut Hand) -> Result<(), Error> {
+    let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let text = format!("SELECT {} FROM {}", columns.join(", "), table.name);
+    let mut rows = connection.exec_iter(text, ()).await?;
+    while let Some(row) = rows.next().await? {
+        let copied = fields(table, row).map_err(|error| match error {
+            DatabaseError::Refused(why) => why,
+            other => other.to_string(),
+        });
+        if !hand.row(copied).await {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How a session is set up: no statement takes longer than this, or none is bounded if it is zero.
+/// MariaDB runs what stands in the first comment, MySQL what stands in the second.
+fn bounded(timeout: Duration) -> String {
+    format!(
+        "SET time_zone = '+00:00', sql_mode = '' /*M!100101 , max_statement_time = {} */ \
+         /*!50708 , max_execution_time = {} */",
+        timeout.as_secs_f64(),
+        timeout.as_millis()
+    )
 }
 
 impl Database for MySql {
@@ -212,6 +282,10 @@ impl Database for MySql {
 
     fn events<'a>(&'a self, table: &'a Table, ask: &'a Ask) -> Answer<'a, Vec<Fields>> {
         Box::pin(self.ask(table, ask))
+    }
+
+    fn snapshot<'a>(&'a self, table: &'a Table) -> Answer<'a, Snapshot> {
+        Box::pin(self.fix(table))
     }
 }
 

@@ -10,6 +10,7 @@ use super::connect::{MAX_STATEMENTS, apart, greeted};
 use super::field::time_unit;
 use super::postgres_tls::{Hook, WORDS, is_local, mode};
 use super::query::{Param, events};
+use super::snapshot::{Hand, PART_ROWS, SILENT, Snapshot};
 use super::tls::{Said, Tls, plain, refused};
 use super::{
     Answer, Ask, Database, DatabaseError, Field, Fields, Names, Reading, Table, TableColumn,
@@ -27,6 +28,10 @@ use trueup_sql::{ColumnType, Stream};
 
 /// How long an address is tried: a server that is there answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A connection that reads a whole table: however long a part takes, and however long none is
+/// wanted. What it sees is fixed by its first query, which is the one that the cursor stands for.
+const UNHURRIED: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
 /// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
@@ -166,10 +171,6 @@ impl Postgres {
 
     async fn ask(&self, table: &Table, ask: &Ask) -> Result<Vec<Fields>, DatabaseError> {
         let mut connection = self.take().await?;
-        let select = |column: &TableColumn| match column.reading {
-            Reading::Text | Reading::Number => format!("{}::text", column.name),
-            _ => column.name.clone(),
-        };
         let place = |number: usize, column: &TableColumn| match column.reading {
             Reading::Text if column.cast == "\"text\"" => format!("${number}::text"),
             _ => format!("${number}::text::{}", column.cast),
@@ -191,6 +192,55 @@ impl Postgres {
         };
         self.give(connection);
         rows.iter().map(|row| fields(table, row).map_err(|error| failed(&error))).collect()
+    }
+
+    async fn fix(&self, table: &Table) -> Result<Snapshot, DatabaseError> {
+        let client = greeted(self.connect()).await?;
+        let columns: Vec<String> = table.columns.iter().map(select).collect();
+        let cursor = format!(
+            "DECLARE copied NO SCROLL CURSOR FOR SELECT {} FROM {}",
+            columns.join(", "),
+            table.name
+        );
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+        let opening = async {
+            for text in [UNHURRIED, begin, &cursor] {
+                client.batch_execute(text).await.map_err(|error| failed(&error))?;
+            }
+            Ok(())
+        };
+        let opened = tokio::time::timeout(SILENT, opening).await;
+        opened.map_err(|_| DatabaseError::Away(format!("nothing came within {SILENT:?}")))??;
+        let (snapshot, mut hand) = Snapshot::new();
+        let table = table.clone();
+        tokio::spawn(async move {
+            if hand.wanted().await {
+                let done = fetch(&client, &table, &mut hand).await;
+                hand.end(done.map_err(|error| failed(&error))).await;
+            }
+        });
+        Ok(snapshot)
+    }
+}
+
+/// Hands over all that is behind the cursor.
+async fn fetch(client: &Client, table: &Table, hand: &mut Hand) -> Result<(), Error> {
+    let statement = client.prepare(&format!("FETCH FORWARD {PART_ROWS} FROM copied")).await?;
+    loop {
+        let rows = client.query(&statement, &[]).await?;
+        let copied = |row: &Row| fields(table, row).map_err(|error| said(&error));
+        let copied = rows.iter().map(copied).collect();
+        if rows.is_empty() || !hand.rows(copied).await {
+            return Ok(());
+        }
+    }
+}
+
+/// A column in a select list.
+fn select(column: &TableColumn) -> String {
+    match column.reading {
+        Reading::Text | Reading::Number => format!("{}::text", column.name),
+        _ => column.name.clone(),
     }
 }
 
@@ -235,6 +285,10 @@ impl Database for Postgres {
 
     fn events<'a>(&'a self, table: &'a Table, ask: &'a Ask) -> Answer<'a, Vec<Fields>> {
         Box::pin(self.ask(table, ask))
+    }
+
+    fn snapshot<'a>(&'a self, table: &'a Table) -> Answer<'a, Snapshot> {
+        Box::pin(self.fix(table))
     }
 }
 

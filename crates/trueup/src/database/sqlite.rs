@@ -3,6 +3,7 @@
 
 use super::field::time_unit;
 use super::query::{Param, events};
+use super::snapshot::{Hand, Snapshot};
 use super::{
     Answer, Ask, Database, DatabaseError, Field, Fields, Names, Reading, Table, TableColumn,
 };
@@ -21,6 +22,7 @@ type Work = Box<dyn FnOnce(&Connection) + Send>;
 #[derive(Debug)]
 pub(super) struct Sqlite {
     path: PathBuf,
+    timeout: Duration,
     work: SyncSender<Work>,
 }
 
@@ -48,28 +50,18 @@ impl Sqlite {
         connections: usize,
         timeout: Duration,
     ) -> Result<Sqlite, DatabaseError> {
-        let unusable = |why: String| {
-            DatabaseError::Setup(format!(
-                "{}: {why}; write database = \"sqlite:PATH\" with the path of a database that \
-                 is there",
-                path.display()
-            ))
-        };
         // As many may wait as are at work: one that was given up leaves its thread a moment later.
         let (work, waiting) = sync_channel(connections);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..connections {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let database = Connection::open_with_flags(path, flags)
-                .and_then(|database| database.busy_timeout(timeout).map(|()| database))
-                .map_err(|error| unusable(error.to_string()))?;
+            let database = connect(path, timeout)?;
             let waiting = Arc::clone(&waiting);
             std::thread::Builder::new()
                 .name("database".into())
                 .spawn(move || serve(&database, &waiting))
-                .map_err(|error| unusable(error.to_string()))?;
+                .map_err(|error| unusable(path, &error))?;
         }
-        Ok(Sqlite { path: path.to_owned(), work })
+        Ok(Sqlite { path: path.to_owned(), timeout, work })
     }
 
     /// Has the next thread that is free do something with its connection.
@@ -98,6 +90,20 @@ impl Sqlite {
             Err(DatabaseError::Away("the thread of its connection has ended".into()))
         })
     }
+}
+
+fn connect(path: &Path, timeout: Duration) -> Result<Connection, DatabaseError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+        .and_then(|database| database.busy_timeout(timeout).map(|()| database))
+        .map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, why: &dyn std::error::Error) -> DatabaseError {
+    DatabaseError::Setup(format!(
+        "{}: {why}; write database = \"sqlite:PATH\" with the path of a database that is there",
+        path.display()
+    ))
 }
 
 fn serve(database: &Connection, waiting: &Mutex<Receiver<Work>>) {
@@ -169,6 +175,56 @@ impl Database for Sqlite {
             rows.collect::<Result<Vec<_>, _>>().map_err(failed)
         }))
     }
+
+    fn snapshot<'a>(&'a self, table: &'a Table) -> Answer<'a, Snapshot> {
+        let (path, timeout, table) = (self.path.clone(), self.timeout, table.clone());
+        Box::pin(async move {
+            let (snapshot, mut hand) = Snapshot::new();
+            let (fixed, is_fixed) = oneshot::channel();
+            let reading = move || match fix(&path, timeout) {
+                Err(error) => drop(fixed.send(Err(error))),
+                Ok(database) => {
+                    let _ = fixed.send(Ok(()));
+                    if hand.wanted_blocking() {
+                        let done = read(&database, &table, &mut hand);
+                        hand.end_blocking(done.map_err(|error| failed(&error)));
+                    }
+                }
+            };
+            let thread = std::thread::Builder::new().name("snapshot".into()).spawn(reading);
+            thread.map_err(|error| unusable(&self.path, &error))?;
+            let ended = |_| DatabaseError::Away("the thread of its connection has ended".into());
+            is_fixed.await.map_err(ended)??;
+            Ok(snapshot)
+        })
+    }
+}
+
+/// A connection in a transaction that sees the database as it is now: a transaction begins with
+/// its first reading.
+fn fix(path: &Path, timeout: Duration) -> Result<Connection, DatabaseError> {
+    let database = connect(path, timeout)?;
+    let begun = database.execute_batch("BEGIN").and_then(|()| {
+        database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+    });
+    begun.map_err(|error| failed(&error))?;
+    Ok(database)
+}
+
+/// Hands over all rows of a table.
+fn read(database: &Connection, table: &Table, hand: &mut Hand) -> rusqlite::Result<()> {
+    let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let text = format!("SELECT {} FROM {}", columns.join(", "), table.name);
+    let unit = table.time_unit.map(time_unit);
+    let mut statement = database.prepare(&text)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let copied = fields(&table.types, unit, row).map_err(|error| said(&error));
+        if !hand.row_blocking(copied) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl ToSql for Param {

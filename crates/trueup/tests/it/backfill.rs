@@ -30,7 +30,7 @@ const PART_BYTES: u64 = 500_000;
 const VOUCHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The signal of a fault on cue, as Unix numbers it.
-const SIGABRT: i32 = 6;
+pub(crate) const SIGABRT: i32 = 6;
 
 /// A folder with definitions and settings for a store.
 pub(crate) fn project(store: &str) -> TempDir {
@@ -61,12 +61,12 @@ pub(crate) fn said(output: &Output) -> String {
 }
 
 #[track_caller]
-fn assert_done(output: &Output) {
+pub(crate) fn assert_done(output: &Output) {
     assert!(output.status.success(), "{}", said(output));
 }
 
 #[track_caller]
-fn assert_refused(output: &Output, with: &str) {
+pub(crate) fn assert_refused(output: &Output, with: &str) {
     assert_eq!(output.status.code(), Some(1), "{}", said(output));
     assert!(said(output).contains(with), "{with:?} is not in: {}", said(output));
 }
@@ -101,7 +101,7 @@ pub(crate) fn write_history(folder: &Path, ids: Range<i64>) {
 }
 
 /// A process of the command, killed when it is dropped.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -155,7 +155,7 @@ impl Server {
 
 /// A worker takes over: after `from..to` were pushed, every key of exact windows, bins and
 /// lifetimes holds what a plain count of all payments says.
-async fn assert_taken_over(folder: &Path, from: i64, to: i64) {
+pub(crate) async fn assert_taken_over(folder: &Path, from: i64, to: i64) {
     let server = Server::start(folder);
     vouched_for(&server.client).await;
     assert!(counts_are_right(&server.client, from).await, "before the log has more");

@@ -22,6 +22,7 @@ mod doctor;
 #[cfg(feature = "kafka")]
 mod failover;
 mod feast;
+mod from_database;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod hot;

@@ -4,7 +4,6 @@ use crate::cli::common::Output;
 use crate::ingest::Counts;
 use crate::ingest::backfill::Plan;
 use serde_json::{Map, Value, json};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use trueup_sql::decode::print::Timestamp;
 
@@ -14,7 +13,9 @@ const MIB: u64 = 1 << 20;
 /// What was done, in this run of the command.
 pub(super) struct Report<'a> {
     pub(super) stream: &'a str,
-    pub(super) history: &'a Path,
+    pub(super) history: &'a str,
+    /// Rows of a copy's origin that are not in it, because the log brings them.
+    pub(super) left_out: Option<u64>,
     pub(super) plan: &'a Plan,
     pub(super) counts: &'a Counts,
     pub(super) seconds: f64,
@@ -41,7 +42,7 @@ impl Report<'_> {
         let mut text = format!(
             "{}: {rows} rows of {} in {:.1} s, {:.0} a second\n",
             self.stream,
-            self.history.display(),
+            self.history,
             self.seconds,
             self.rate(rows),
         );
@@ -58,6 +59,9 @@ impl Report<'_> {
             of(&counts.id_conflicts),
             of(&counts.keys_cut),
         );
+        if let Some(left_out) = self.left_out {
+            text += &format!("  {left_out} rows left out, which the log brings\n");
+        }
         if let Some(peak) = peak_memory() {
             text += &format!("  {} MiB of memory at the most\n", peak / MIB);
         }
@@ -88,7 +92,8 @@ impl Report<'_> {
         };
         json!({
             "stream": self.stream,
-            "history": self.history.display().to_string(),
+            "history": self.history,
+            "left_out": self.left_out,
             "rows": of(&counts.rows),
             "seconds": self.seconds,
             "rows_per_second": self.rate(of(&counts.rows)),

@@ -141,6 +141,18 @@ impl Files {
         Ok(Files { name, all: Arc::new(all) })
     }
 
+    /// The same, each called by another name to people: that of what it is a copy of.
+    #[must_use]
+    pub fn called(self, name: &str, each: impl Fn(&Path) -> String) -> Files {
+        let all = self.all.iter().map(|file| file.clone().called(&each(file.path())));
+        Files { name: name.to_owned(), all: Arc::new(all.collect()) }
+    }
+
+    /// What they are called to people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Bytes of all of them.
     pub fn bytes(&self) -> u64 {
         self.all.iter().map(EventFile::bytes).sum()
@@ -167,7 +179,7 @@ impl Files {
     pub fn place(&self, offset: u64) -> String {
         let (file, row) = file_and_row(offset);
         match self.all.get(file) {
-            Some(file) => format!("row {row} of {}", file.path().display()),
+            Some(file) => format!("row {row} of {}", file.name()),
             None => format!("the end of {}", self.name),
         }
     }

@@ -25,10 +25,12 @@
 //!   to be stopped before, not frozen.
 
 mod history;
+mod overlap;
 mod plan;
 
 pub use history::{Files, History, file_and_row};
 pub(super) use history::{Next, Read};
+pub use overlap::{Overlap, Reading};
 pub(super) use plan::PARTITION;
 pub use plan::{Plan, is_under_way, rows_in};
 
@@ -106,6 +108,11 @@ impl LogState {
     /// A log with this number, and all its partitions.
     pub fn new(number: u32, roster: Vec<PartitionInfo>) -> LogState {
         LogState { number, roster }
+    }
+
+    /// The log's number.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// Asks a log. Blocks.
@@ -240,11 +247,36 @@ impl Target {
                 begun_us: now.0,
             },
         };
-        self.covers(&plan, log)?;
+        self.same_log(&plan, log)?;
+        self.covers(&plan.up_to, log)?;
         let look = stand(&*self.store, self.stream_name(), &self.spaces, &plan).await?;
         crate::fault::point("backfill-begun");
         let from = look.metas.iter().map(|meta| rows_in(meta).unwrap_or(0)).min();
         Ok(Begun { plan, from: from.filter(|_| goes_on), is_done: false })
+    }
+
+    /// Refuses a history that has to be copied first if no backfill could begin with the copy.
+    /// Gives, by partition of the log, the first offset that the history has not.
+    ///
+    /// # Errors
+    /// [`BackfillError`], as [`Target::begin`] has them.
+    pub async fn may_begin(
+        &self,
+        log: &LogState,
+        up_to: &UpTo,
+        again: bool,
+    ) -> Result<BTreeMap<u32, u64>, BackfillError> {
+        let look = self.store.look(&self.spaces).await?;
+        if !again && let Some(plan) = self.resumed(&self.found(&look).await?)? {
+            return Err(self.refused(&format!(
+                "a backfill that was begun at {} was of another history, or its copy is gone; \
+                 --again begins anew, --abandon drops what it has built",
+                Timestamp(plan.begun_us)
+            )));
+        }
+        let up_to = self.places(log, up_to)?;
+        self.covers(&up_to, log)?;
+        Ok(up_to)
     }
 
     /// Whether some of the groups were left half built.
@@ -297,7 +329,8 @@ impl Target {
         plan: &Plan,
         rows: u64,
     ) -> Result<Finish, BackfillError> {
-        self.covers(plan, log)?;
+        self.same_log(plan, log)?;
+        self.covers(&plan.up_to, log)?;
         crate::fault::point("backfill-ending");
         loop {
             match self.say_done(plan, rows).await {
@@ -430,12 +463,16 @@ impl Target {
         }
     }
 
-    /// Refuses a plan after which the log lacks something.
-    fn covers(&self, plan: &Plan, log: &LogState) -> Result<(), BackfillError> {
-        if plan.log != log.number {
-            return Err(self.refused("the log was made anew meanwhile; begin with --again"));
+    fn same_log(&self, plan: &Plan, log: &LogState) -> Result<(), BackfillError> {
+        match plan.log == log.number {
+            true => Ok(()),
+            false => Err(self.refused("the log was made anew meanwhile; begin with --again")),
         }
-        for (&partition, &offset) in &plan.up_to {
+    }
+
+    /// Refuses places after which the log lacks something.
+    fn covers(&self, up_to: &BTreeMap<u32, u64>, log: &LogState) -> Result<(), BackfillError> {
+        for (&partition, &offset) in up_to {
             let info = log.roster.iter().find(|info| info.partition == partition);
             let has = match info {
                 Some(info) if info.first <= offset && offset <= info.end => continue,
