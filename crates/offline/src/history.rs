@@ -4,7 +4,7 @@
 use crate::dead::{DeadLetter, DeadLetters, FUTURE};
 use crate::error::OfflineError;
 use crate::progress::Watch;
-use crate::source::{self, Rows, place};
+use crate::source::{self, EventFile, Rows, place};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
@@ -79,6 +79,23 @@ impl History {
         let mut history = History::new(stream.clone());
         let decoder = Decoder::new(stream.clone());
         source::read(path, &decoder, watch, |rows| history.take(rows, None))?;
+        Ok(history)
+    }
+
+    /// The same of files that are at hand, each called by its own name.
+    ///
+    /// # Errors
+    /// As [`History::read`] has them.
+    pub fn of_files(
+        stream: &Arc<Stream>,
+        files: &[EventFile],
+        watch: Watch<'_>,
+    ) -> Result<History, OfflineError> {
+        let mut history = History::new(stream.clone());
+        let decoder = Decoder::new(stream.clone());
+        for file in files {
+            file.read(&decoder, 0, watch, &mut |rows| history.take(rows, None))?;
+        }
         Ok(history)
     }
 

@@ -1,5 +1,7 @@
 //! The library behind the `trueup` command: the only place that sees all the crates.
 
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "s3"))]
+mod authorities;
 pub mod catalog;
 pub mod cause;
 pub mod cli;

@@ -14,7 +14,7 @@ use crate::node;
 use crate::place::{Place, SourcePlace, by_stream};
 use crate::release;
 use crate::settings::Settings;
-use crate::spool::{Complete, Spool};
+use crate::spool::{Complete, DATABASE, SCHEME, Spool};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -29,9 +29,6 @@ use trueup_store::{Log, Store};
 mod copy;
 mod report;
 
-/// The history that is the stream's table in the settings' database.
-const DATABASE: &str = "database";
-
 /// There is no other worker beside a backfill's.
 const LANE: u64 = 0;
 
@@ -40,8 +37,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The events: a file or a folder of Parquet, CSV or JSON lines, in any order; or `database`,
-    /// the stream's table in the database of the settings (./database is a folder of that name)
+    /// The events: a file or a folder of Parquet, CSV or JSON lines, in any order, or the same at
+    /// s3://BUCKET/PREFIX; or `database`, the stream's table in the database of the settings
+    /// (./database is a folder of that name)
     #[arg(long, value_name = "PATH", required_unless_present = "abandon")]
     history: Option<PathBuf>,
     /// The stream they are of; needed where the definitions have several
@@ -121,8 +119,9 @@ fn history(said: &Path, copy: Option<&Complete>) -> Result<Files, Failure> {
     let files = Files::at(path).map_err(|error| failed(BackfillError::History(error)))?;
     let Some(Complete { manifest, .. }) = copy else { return Ok(files) };
     Ok(files.called(&manifest.of, |path| {
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        format!("{}, copy {file}", manifest.of)
+        let name = path.file_name().unwrap_or_default();
+        let file = manifest.files.iter().find(|file| name == file.name.as_str());
+        file.map_or_else(|| path.display().to_string(), |file| file.of.clone())
     }))
 }
 
@@ -202,18 +201,15 @@ impl Job {
         let since_us = args.since.as_ref().map(|said| timestamp(said)).transpose();
         let since_us = since_us.map_err(|bad| format!("error: --since: {}", bad.reason))?;
         let mut stop = pin!(super::run::stop_signal()?);
-        let copy = match said == Path::new(DATABASE) {
-            false => None,
-            true => tokio::select! {
-                () = &mut stop => {
-                    eprintln!("stopped; nothing is left of the copy");
-                    return Ok(ExitCode::FAILURE);
-                }
-                copied = copy::of_table(self, args, settings) => Some(copied?),
-            },
+        let copy = tokio::select! {
+            () = &mut stop => {
+                eprintln!("stopped before the copy was whole; the same command makes it");
+                return Ok(ExitCode::FAILURE);
+            }
+            copied = self.copied(args, settings) => copied?,
         };
         let files = history(said, copy.as_ref())?;
-        let up_to = copy.as_ref().map(|copy| UpTo::Places(copy.manifest.up_to.clone()));
+        let up_to = copy.as_ref().and_then(|copy| copy.manifest.up_to.clone()).map(UpTo::Places);
         let asked = Asked {
             files: files.clone(),
             up_to: up_to.or_else(|| args.up_to.clone()),
@@ -235,7 +231,10 @@ impl Job {
         let report = report::Report {
             stream: self.stream_name(),
             history: files.name(),
-            left_out: copy.as_ref().map(|copy| copy.manifest.left_out),
+            left_out: copy
+                .as_ref()
+                .filter(|copy| copy.manifest.up_to.is_some())
+                .map(|copy| copy.manifest.left_out),
             plan: &begun.plan,
             counts: &self.progress.counts,
             seconds: began.elapsed().as_secs_f64(),
@@ -246,6 +245,18 @@ impl Job {
         common::print(&report.print(args.output))?;
         let dead = self.progress.counts.dead_letters.load(Ordering::Relaxed);
         Ok(if dead > 0 { ExitCode::from(SOME_REFUSED) } else { ExitCode::SUCCESS })
+    }
+
+    /// The copy of a history that is not here; none of one that is.
+    async fn copied(&self, args: &Args, settings: &Settings) -> Result<Option<Complete>, Failure> {
+        let said = args.history.as_deref().unwrap_or(Path::new(""));
+        if said == Path::new(DATABASE) {
+            return copy::of_table(self, args, settings).await.map(Some);
+        }
+        match said.to_str().filter(|said| said.starts_with(SCHEME)) {
+            Some(said) => copy::of_objects(self, args, said).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Says what will be done, before it takes its time.

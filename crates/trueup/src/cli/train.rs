@@ -4,19 +4,22 @@ use super::Failure;
 use super::common::{self, Output, TalkArgs};
 use super::progress::bar;
 use crate::settings::Settings;
+use crate::spool::{DATABASE, SCHEME};
 use std::path::{Path, PathBuf};
 use trueup_offline::{Format, History, Options, Phase, Progress, RequestRows, train, write};
 use trueup_sql::Definitions;
 
 mod database;
 mod log;
+mod s3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The view whose rows are wanted
     view: String,
     /// The events: PATH for the view's own stream, or STREAM=PATH; a file or a folder of Parquet,
-    /// CSV or JSON lines; may be given several times. `log` takes all streams from the log;
+    /// CSV or JSON lines, or s3://BUCKET/PREFIX; may be given several times. `log` takes all
+    /// streams from the log;
     /// `database` and STREAM=database take a stream from its table in the settings' database
     #[arg(long, required = true, value_name = "PATH")]
     history: Vec<String>,
@@ -143,8 +146,11 @@ fn history(
     let stream = definitions.stream(name).ok_or_else(|| {
         format!("error: --history {said}: there is no stream {name} in the definitions")
     })?;
-    if path == "database" {
+    if path == DATABASE {
         return Ok(vec![database::history(settings, stream)?]);
+    }
+    if path.starts_with(SCHEME) {
+        return Ok(vec![s3::history(args, stream, path, watch)?]);
     }
     let read = History::read(stream, path.as_ref(), watch);
     Ok(vec![read.map_err(|error| format!("error: {error}"))?])

@@ -10,7 +10,6 @@ use super::DatabaseError;
 use crate::place::unescaped;
 use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -87,8 +86,7 @@ fn file(value: &str, words: Words) -> Result<PathBuf, String> {
     })
 }
 
-/// The certificates of the authorities in a file, or of the system's. Read anew for each
-/// connection, so that they can be exchanged while running.
+/// The certificates of the authorities in a file, or of the system's.
 ///
 /// # Errors
 /// There are none, with the remedy.
@@ -96,25 +94,8 @@ pub(super) fn authorities(
     file: Option<&Path>,
     words: Words,
 ) -> Result<Vec<CertificateDer<'static>>, DatabaseError> {
-    let none = |place: String, why: String, remedy: &str| {
-        DatabaseError::Setup(format!("{place}: {why}; {remedy}"))
-    };
-    let Some(path) = file else {
-        let found = rustls_native_certs::load_native_certs();
-        if found.certs.is_empty() {
-            let why = found.errors.first().map_or("there are none".into(), ToString::to_string);
-            let remedy = format!("install ca-certificates, or write {}=/PATH", words.file);
-            return Err(none("the system's certificates".into(), why, &remedy));
-        }
-        return Ok(found.certs);
-    };
-    let remedy = "name a file of certificates in PEM that may be read";
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(none(path.display().to_string(), "it has no certificate".into(), remedy)),
-        Err(error) => Err(none(path.display().to_string(), error.to_string(), remedy)),
-    }
+    let named = format!("write {}=/PATH", words.file);
+    crate::authorities::authorities(file, &named).map_err(DatabaseError::Setup)
 }
 
 /// Why a server's certificate is not taken, if that is what an error is about: what will not mend

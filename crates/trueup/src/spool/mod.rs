@@ -12,6 +12,8 @@
 //! So a copy is whole or it is none, and what was broken off is begun anew. Its files' names hold a
 //! number of its own, by which the backfill's plan knows it from any other copy.
 
+#[cfg(feature = "s3")]
+pub mod s3;
 mod table;
 
 pub use table::{Copy, CopyError, Origin, copy, decoded};
@@ -23,6 +25,16 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
+
+/// The history that is a stream's table in the settings' database.
+pub const DATABASE: &str = "database";
+
+/// What is said of [`SCHEME`] where it cannot be read.
+#[cfg(not(feature = "s3"))]
+pub(crate) const NO_S3: &str = "this program was built without S3; build it with the feature `s3`";
+
+/// How a history in a bucket of S3 is written.
+pub const SCHEME: &str = "s3://";
 
 /// What is said of a copy; a name that histories pass over.
 const MANIFEST: &str = "_copy.json";
@@ -51,19 +63,22 @@ pub struct Manifest {
     pub left_out: u64,
     /// The log that these were left out for.
     pub log: u32,
-    /// By partition of that log, the first offset that the history has not.
-    pub up_to: BTreeMap<u32, u64>,
+    /// By partition of that log, the first offset that the history has not; none if the copy was
+    /// made for no log.
+    pub up_to: Option<BTreeMap<u32, u64>>,
     /// Its files, in their order.
     pub files: Vec<CopiedFile>,
 }
 
 /// A file of a copy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopiedFile {
     /// Its name.
     pub name: String,
     /// Its length.
     pub bytes: u64,
+    /// What it is a copy of, for people.
+    pub of: String,
 }
 
 /// A copy that is whole.
@@ -141,11 +156,34 @@ impl Spool {
     /// [`SpoolError`].
     pub fn begin(&self) -> Result<Writer, SpoolError> {
         self.remove()?;
-        let folder = self.folder.join("copying");
+        let folder = self.copying();
         std::fs::create_dir_all(&folder).map_err(at(&folder))?;
-        let spool = self.clone();
-        let number = getrandom::u64().map_err(|error| at(&folder)(io::Error::other(error)))?;
+        let (spool, number) = (self.clone(), number(&folder)?);
         Ok(Writer { spool, folder, number, files: Vec::new(), file: None, is_whole: false })
+    }
+
+    /// Where it is while it is being written.
+    fn copying(&self) -> PathBuf {
+        self.folder.join("copying")
+    }
+
+    /// The files in that folder, each of which is on the disk, are the copy.
+    fn publish(&self, copying: &Path, manifest: Manifest) -> Result<Complete, SpoolError> {
+        let path = copying.join(MANIFEST);
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| at(&path)(error.into()))?;
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&path)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            File::open(copying)?.sync_all()
+        };
+        write().map_err(at(&path))?;
+        let folder = self.folder.join("copy");
+        crate::fault::point("history-whole");
+        std::fs::rename(copying, &folder).map_err(at(&folder))?;
+        let above = &self.folder;
+        File::open(above).and_then(|above| above.sync_all()).map_err(at(above))?;
+        Ok(Complete { folder, manifest })
     }
 
     /// Removes the copy, whole or not.
@@ -162,6 +200,11 @@ impl Spool {
         there(std::fs::remove_file(&manifest)).map_err(at(&manifest))?;
         there(std::fs::remove_dir_all(&self.folder)).map_err(at(&self.folder))
     }
+}
+
+/// A number that no other copy has.
+fn number(folder: &Path) -> Result<u64, SpoolError> {
+    getrandom::u64().map_err(|error| at(folder)(io::Error::other(error)))
 }
 
 /// Writes a copy. Dropped before its end it leaves nothing.
@@ -188,7 +231,7 @@ impl Writer {
                 let name = format!("{:016x}-{:06}.jsonl", self.number, self.files.len());
                 let path = self.folder.join(&name);
                 let file = File::create_new(&path).map_err(at(&path))?;
-                self.files.push(CopiedFile { name, bytes: 0 });
+                self.files.push(CopiedFile { name, ..CopiedFile::default() });
                 none.insert(BufWriter::with_capacity(1 << 20, file))
             }
         };
@@ -219,25 +262,14 @@ impl Writer {
             // A history has one file at least.
             let name = format!("{:016x}-{:06}.jsonl", self.number, 0);
             File::create_new(self.folder.join(&name)).map_err(at(&self.folder))?;
-            self.files.push(CopiedFile { name, bytes: 0 });
+            self.files.push(CopiedFile { name, ..CopiedFile::default() });
         }
+        let of = &manifest.of;
+        self.files.iter_mut().for_each(|file| file.of = format!("{of}, copy {}", file.name));
         let manifest = Manifest { files: std::mem::take(&mut self.files), ..manifest };
-        let path = self.folder.join(MANIFEST);
-        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| at(&path)(error.into()))?;
-        let write = || -> io::Result<()> {
-            let mut file = File::create_new(&path)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            File::open(&self.folder)?.sync_all()
-        };
-        write().map_err(at(&path))?;
-        let folder = self.spool.folder.join("copy");
-        crate::fault::point("history-whole");
-        std::fs::rename(&self.folder, &folder).map_err(at(&folder))?;
+        let complete = self.spool.publish(&self.folder, manifest)?;
         self.is_whole = true;
-        let above = &self.spool.folder;
-        File::open(above).and_then(|above| above.sync_all()).map_err(at(above))?;
-        Ok(Complete { folder, manifest })
+        Ok(complete)
     }
 }
 
@@ -261,7 +293,11 @@ mod tests {
     }
 
     fn manifest() -> Manifest {
-        Manifest { of: "table a".into(), up_to: BTreeMap::from([(3, 7)]), ..Manifest::default() }
+        Manifest {
+            of: "table a".into(),
+            up_to: Some(BTreeMap::from([(3, 7)])),
+            ..Manifest::default()
+        }
     }
 
     #[test]

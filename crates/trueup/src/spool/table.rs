@@ -35,11 +35,16 @@ impl<'a> Origin<'a> {
     /// Nothing is connected yet.
     ///
     /// # Errors
-    /// The settings name columns that the stream has not.
+    /// The settings name no database, or columns that the stream has not.
     pub fn new(
-        settings: &'a DatabaseSettings,
+        settings: Option<&'a DatabaseSettings>,
         stream: &'a Stream,
     ) -> Result<Origin<'a>, DatabaseError> {
+        let settings = settings.ok_or_else(|| {
+            let why = "a history is to come from it, and none is set; name it with --database or \
+                       in the settings";
+            DatabaseError::Setup(why.into())
+        })?;
         let names = Names::of(stream, settings.tables.get(&stream.name));
         Ok(Origin { settings, stream, names: names.map_err(DatabaseError::Setup)? })
     }

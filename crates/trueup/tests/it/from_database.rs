@@ -40,7 +40,8 @@ fn on_sqlite(ids: Range<i64>) -> TempDir {
     let folder = on("embedded:data", "sqlite:bank.db");
     settle(&folder, |said| format!("{said}[database_tables.payments]\n{UNIT}\n"));
     let table = "PRAGMA journal_mode = WAL;
-        CREATE TABLE payments (id INTEGER PRIMARY KEY, at TEXT, card, merchant INTEGER, amount TEXT)";
+        CREATE TABLE payments (
+          id INTEGER PRIMARY KEY, at TEXT, card, merchant INTEGER, amount TEXT)";
     open(&folder).execute_batch(table).unwrap();
     insert(&folder, ids);
     folder
@@ -75,14 +76,14 @@ fn die(folder: &TempDir, cue: &str, more: &[&str]) {
 }
 
 /// The copies that are left in a folder of data.
-fn copies(data: &Path) -> Vec<String> {
+pub(crate) fn copies(data: &Path) -> Vec<String> {
     let names = std::fs::read_dir(data).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with("history-")).collect()
 }
 
 /// All values of all groups, by key.
-async fn state(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+pub(crate) async fn state(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     let store = EmbeddedStore::open(&folder.join("data"), Options::STATE).unwrap();
     let mut all = Vec::new();
     for space in catalog().spaces(0) {
@@ -233,7 +234,7 @@ async fn a_backfill_of_a_table_that_is_killed_over_and_over_loses_and_doubles_no
 async fn what_a_backfill_of_a_table_cannot_begin_with_is_refused_with_the_remedy() {
     let folder = on_sqlite(0..12_000);
     let none = project("embedded:data");
-    assert_refused(&backfill(&none, FIRST), "no database is set; name it with --database");
+    assert_refused(&backfill(&none, FIRST), "none is set; name it with --database");
     assert_refused(&backfill(&folder, &[]), "--history database needs --up-to");
     assert_refused(&backfill(&folder, &["--up-to", "0:7"]), "the log is to take over at 7");
     let lag = ["--up-to", "first", "--log-lag", "soon"];

@@ -56,6 +56,8 @@ mod raw;
 mod record;
 mod release;
 mod repeats;
+#[cfg(feature = "s3")]
+mod s3;
 mod score;
 mod serving;
 mod sick;

@@ -1,5 +1,6 @@
-//! A history that is a table of the settings' database: copied, but for what the log brings, before
-//! it is read. `docs/operations.md` says what has to hold of table and log.
+//! A history that is a table of the settings' database, copied but for what the log brings before
+//! it is read; or objects in S3, copied whole. `docs/operations.md` says what has to hold of table
+//! and log.
 //!
 //! ```text
 //! places of --up-to ─▶ snapshot ─▶ wait --log-lag ─▶ the log's end ─▶ ids from there to the end
@@ -14,6 +15,8 @@ use crate::ingest::IngestError;
 use crate::ingest::backfill::{LogState, Overlap, Reading, UpTo};
 use crate::node;
 use crate::settings::{Settings, duration};
+#[cfg(feature = "s3")]
+use crate::spool::s3::Bucket;
 use crate::spool::{Complete, Manifest, Origin, copy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,11 +41,9 @@ pub(super) async fn of_table(
 ) -> Result<Complete, Failure> {
     let lag = duration(&args.log_lag).map_err(|why| format!("error: --log-lag: {why}"))?;
     let part = &job.catalog.streams()[job.stream];
-    let database = settings.database.as_ref().ok_or(
-        "error: --history database: no database is set; name it with --database or in the settings",
-    )?;
     let away = |error: &dyn std::fmt::Display| failed(format!("setting database: {error}"));
-    let origin = Origin::new(database, &part.stream).map_err(|error| away(&error))?;
+    let origin = Origin::new(settings.database.as_ref(), &part.stream);
+    let origin = origin.map_err(|error| away(&error))?;
     let log = job.log().map_err(failed)?;
     if !args.again
         && let Some(copy) = job.spool.complete().map_err(failed)?
@@ -74,7 +75,7 @@ pub(super) async fn of_table(
         rows: copied.rows,
         left_out: copied.left_out,
         log: log.number(),
-        up_to,
+        up_to: Some(up_to),
         files: Vec::new(),
     };
     let complete = writer.finish(manifest).map_err(failed)?;
@@ -90,7 +91,7 @@ pub(super) async fn of_table(
 /// Whether a copy is what is asked for, and of a log that is still the same.
 fn fits(manifest: &Manifest, origin: &Origin<'_>, log: &LogState, up_to: Option<&UpTo>) -> bool {
     let is_asked = match up_to {
-        Some(UpTo::Places(places)) => *places == manifest.up_to,
+        Some(UpTo::Places(places)) => manifest.up_to.as_ref() == Some(places),
         // Settled when it was copied.
         Some(UpTo::First | UpTo::End) | None => true,
     };
@@ -129,4 +130,36 @@ async fn overlap(
     let overlap = reading.await.map_err(failed)?.map_err(failed)?;
     drop(watched);
     Ok(overlap)
+}
+
+/// The copy of a bucket's objects that is there already, or a new one.
+#[cfg(feature = "s3")]
+pub(super) async fn of_objects(job: &Job, args: &Args, said: &str) -> Result<Complete, Failure> {
+    let bucket = Bucket::new(said, |name| std::env::var(name).ok(), Clock::system());
+    let bucket = bucket.map_err(failed)?;
+    if !args.again
+        && let Some(copy) = job.spool.complete().map_err(failed)?
+        && copy.manifest.of == bucket.name()
+    {
+        return Ok(copy);
+    }
+    let log = job.log().map_err(failed)?;
+    let up_to = args.up_to.as_ref().unwrap_or(&UpTo::First);
+    job.target.may_begin(&log, up_to, args.again).await.map_err(failed)?;
+    if args.again {
+        job.spool.remove().map_err(failed)?;
+    }
+    let bar = bar(Some(1), "copying bytes");
+    let told = |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let complete = bucket.copy(&job.spool, &told).await.map_err(failed)?;
+    bar.finish_and_clear();
+    Ok(complete)
+}
+
+#[cfg(not(feature = "s3"))]
+pub(super) async fn of_objects(_: &Job, _: &Args, said: &str) -> Result<Complete, Failure> {
+    Err(failed(format!("--history {said}: {}", crate::spool::NO_S3)))
 }

@@ -13,11 +13,8 @@ pub(super) fn history(settings: &Settings, stream: &Arc<Stream>) -> Result<Histo
     fn failed(error: impl Display) -> Failure {
         format!("error: {error}").into()
     }
-    let database = settings.database.as_ref().ok_or(
-        "error: --history database: no database is set; name it with --database or in the settings",
-    )?;
     let away = |error| failed(format!("setting database: {error}"));
-    let origin = Origin::new(database, stream).map_err(away)?;
+    let origin = Origin::new(settings.database.as_ref(), stream).map_err(away)?;
     let (name, decoder) = (origin.name(), Decoder::new(Arc::clone(stream)));
     let mut history = History::new(Arc::clone(stream));
     let mut before = 0;
