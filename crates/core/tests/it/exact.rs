@@ -29,45 +29,47 @@ fn integer() -> impl Strategy<Value = i128> {
     ]
 }
 
-fn rational(x: f64) -> BigRational {
-    BigRational::from_float(x).expect("finite")
+/// The unit of doubles: each is a whole number of `2^-UNIT`.
+const UNIT: u32 = 1074;
+
+/// A double in that unit.
+fn units(x: f64) -> BigInt {
+    let (exponent, fraction) = (x.to_bits() >> 52 & 0x7ff, x.to_bits() & ((1 << 52) - 1));
+    let whole = if exponent == 0 { fraction } else { fraction | 1 << 52 };
+    let magnitude = BigInt::from(whole) << exponent.saturating_sub(1);
+    if x.is_sign_negative() { -magnitude } else { magnitude }
 }
 
+fn two(e: u32) -> BigInt {
+    BigInt::from(1) << e
+}
+
+/// Not reduced: to find what two numbers of thousands of bits share takes far longer than to
+/// compute with them.
 fn ratio(n: BigInt, d: BigInt) -> BigRational {
-    BigRational::new(n, d)
-}
-
-/// `2^e`.
-fn two(e: i64) -> BigRational {
-    let power = BigInt::from(1) << e.unsigned_abs();
-    if e < 0 { ratio(1.into(), power) } else { ratio(power, 1.into()) }
+    BigRational::new_raw(n, d)
 }
 
 /// The neighbours of a magnitude decide: the candidate below and the one above, the nearer wins,
 /// ties to even.
 fn rounded(x: &BigRational) -> Option<f64> {
-    if x.numer().sign() == Sign::NoSign {
-        return Some(0.0);
-    }
+    let (n, d) = (x.numer().magnitude().clone(), x.denom().magnitude().clone());
+    let below = |unit: i64| {
+        let power = unit.unsigned_abs();
+        let (n, d) = if unit < 0 { (&n << power, d.clone()) } else { (n.clone(), &d << power) };
+        let whole = &n / &d;
+        let rest = n - &whole * &d;
+        (whole, rest * 2u32, d)
+    };
+    let mut unit = (n.bits() as i64 - d.bits() as i64 - 53).max(-i64::from(UNIT));
+    // The bits of a quotient are the difference or one more; the unit is to leave 53.
+    unit += i64::from(below(unit).0.bits() > 53);
+    let (whole, twice_the_rest, d) = below(unit);
+    let up = twice_the_rest > d || (twice_the_rest == d && whole.bit(0));
+    let value = u64::try_from(whole).expect("53 bits") + u64::from(up);
+    let value = (0..unit.abs())
+        .fold(value as f64, |value, _| if unit < 0 { value / 2.0 } else { value * 2.0 });
     let negative = x.numer().sign() == Sign::Minus;
-    let magnitude = if negative { -x } else { x.clone() };
-    let bits = magnitude.numer().bits() as i64 - magnitude.denom().bits() as i64;
-    let mut unit = (bits - 53).max(-1074);
-    // `bits` is off by at most one; find the unit that gives 53 bits.
-    while unit > -1074 && &magnitude / two(unit) < two(52) {
-        unit -= 1;
-    }
-    while &magnitude / two(unit) >= two(53) {
-        unit += 1;
-    }
-    let scaled = &magnitude / two(unit);
-    let floor = scaled.floor().to_integer();
-    let rest = &scaled - ratio(floor.clone(), 1.into());
-    let half = ratio(1.into(), 2.into());
-    let up = rest > half || (rest == half && floor.bit(0));
-    let kept = if up { floor + 1 } else { floor };
-    let value = u64::try_from(kept).expect("53 bits") as f64;
-    let value = (0..unit.abs()).fold(value, |v, _| if unit < 0 { v / 2.0 } else { v * 2.0 });
     value.is_finite().then_some(if negative { -value } else { value })
 }
 
@@ -75,36 +77,41 @@ fn rounded(x: &BigRational) -> Option<f64> {
 /// squared, enclose x.
 fn is_nearest_root(root: f64, x: &BigRational) -> bool {
     let up = f64::from_bits(root.to_bits() + 1);
-    let half = |a: f64, b: f64| (rational(a) + rational(b)) / ratio(2.into(), 1.into());
-    let even = root.to_bits() & 1 == 0;
     if up.is_infinite() {
-        return rational(root) <= *x;
+        return units(root) * x.denom() <= x.numer() * two(UNIT);
     }
-    let above = half(root, up);
-    let low_enough = if even { &above * &above >= *x } else { &above * &above > *x };
+    let even = root.to_bits() & 1 == 0;
+    // Half of a sum of two doubles is a whole number of half units.
+    let beside = |other: f64| {
+        let half = units(root) + units(other);
+        (&half * &half * x.denom()).cmp(&(x.numer() * two(2 * (UNIT + 1))))
+    };
+    let low_enough = beside(up).is_gt() || (even && beside(up).is_eq());
     if root == 0.0 {
         return low_enough;
     }
-    let below = half(root, f64::from_bits(root.to_bits() - 1));
-    low_enough && if even { &below * &below <= *x } else { &below * &below < *x }
+    let below = beside(f64::from_bits(root.to_bits() - 1));
+    low_enough && (below.is_lt() || (even && below.is_eq()))
 }
 
-fn variance(values: &[BigRational], freedom: usize) -> BigRational {
-    let n = ratio(values.len().into(), 1.into());
-    let mean = values.iter().sum::<BigRational>() / &n;
-    let squares = values.iter().map(|x| (x - &mean) * (x - &mean)).sum::<BigRational>();
-    squares / ratio(freedom.into(), 1.into())
+/// Of values in a unit of which there are `one` in 1.
+fn variance(values: &[BigInt], one: &BigInt, freedom: usize) -> BigRational {
+    let n = BigInt::from(values.len());
+    let sum: BigInt = values.iter().sum();
+    // All from the mean, n times over.
+    let squares: BigInt = values.iter().map(|x| (x * &n - &sum) * (x * &n - &sum)).sum();
+    ratio(squares, &n * &n * one * one * BigInt::from(freedom))
 }
 
-fn check_spread(spread: &Spread, values: &[BigRational]) {
+fn check_spread(spread: &Spread, values: &[BigInt], one: &BigInt) {
     let n = values.len();
-    let pop = variance(values, n);
+    let pop = variance(values, one, n);
     assert_eq!(spread.variance_pop(), rounded(&pop));
     if let Some(root) = spread.stddev_pop() {
         assert!(is_nearest_root(root, &pop), "{root} is not the root of {pop}");
     }
     if n > 1 {
-        let samp = variance(values, n - 1);
+        let samp = variance(values, one, n - 1);
         assert_eq!(spread.variance_samp(), rounded(&samp));
         if let Some(root) = spread.stddev_samp() {
             assert!(is_nearest_root(root, &samp), "{root} is not the root of {samp}");
@@ -127,9 +134,9 @@ proptest! {
     ) {
         let mut sum = FloatSum::default();
         values.iter().for_each(|&x| sum.add(x));
-        let exact: BigRational = values.iter().map(|&x| rational(x)).sum();
-        prop_assert_eq!(sum.value(), rounded(&exact));
-        let mean = exact / ratio(values.len().into(), 1.into());
+        let exact: BigInt = values.iter().map(|&x| units(x)).sum();
+        prop_assert_eq!(sum.value(), rounded(&ratio(exact.clone(), two(UNIT))));
+        let mean = ratio(exact, two(UNIT) * values.len());
         prop_assert_eq!(Some(sum.mean(values.len() as u64)), rounded(&mean));
     }
 
@@ -155,8 +162,9 @@ proptest! {
             sum.add(x);
             squares.add(x);
         }
-        let exact: Vec<_> = values.iter().map(|&x| rational(x)).collect();
-        check_spread(&Spread::of_floats(&sum, &squares, values.len() as u64), &exact);
+        let exact: Vec<_> = values.iter().map(|&x| units(x)).collect();
+        let spread = Spread::of_floats(&sum, &squares, values.len() as u64);
+        check_spread(&spread, &exact, &two(UNIT));
     }
 
     #[test]
@@ -169,8 +177,9 @@ proptest! {
             squares.add(x);
         }
         let unit = BigInt::from(10).pow(u32::from(scale));
-        let exact: Vec<_> = values.iter().map(|&x| ratio(x.into(), unit.clone())).collect();
-        check_spread(&Spread::of_ints(&sum, &squares, values.len() as u64, scale), &exact);
+        let exact: Vec<_> = values.iter().map(|&x| BigInt::from(x)).collect();
+        let spread = Spread::of_ints(&sum, &squares, values.len() as u64, scale);
+        check_spread(&spread, &exact, &unit);
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn a_full_disk_acknowledges_nothing_reads_go_on_and_writes_resume_when_there_is_
 /// The disk fills up at every length that the file may have, so at every kind of write.
 #[test]
 fn a_disk_that_fills_up_at_any_point_never_tears_state_from_checkpoint() {
-    for room in (0..100).map(|step| (300 << 10) + step * (4 << 10)) {
+    for room in (0..50).map(|step| (300 << 10) + step * (4 << 10)) {
         let disk = Disk::default();
         disk.set_room(Some(room));
         let Ok(store) = open_on(&disk) else { continue };

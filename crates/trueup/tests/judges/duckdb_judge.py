@@ -29,26 +29,34 @@ def dialect(sql):
     return sql
 
 
-def ask(case, view, contents, key):
-    # Lives in memory and for one request only, so that no row of another request can be seen.
-    with duckdb.connect(":memory:", config={"threads": 1}) as database:
-        database.execute(DATE_BIN)
-        for table in case.tables.values():
-            database.execute(table.create)
-            if rows := table.literal_rows(contents[table.name]):
-                database.executemany(table.insert("?"), rows)
-        sql, stream = case.views[view]
-        database.execute(dialect(sql))
-        key_column = case.tables[stream].key
-        answer = database.execute(f"SELECT * FROM {view} WHERE {key_column} = ?", [key])
-        names = [column[0] for column in answer.description]
-        return [dict(zip(names, row)) for row in answer.fetchall()]
+def asker(database):
+    def ask(case, view, contents, key):
+        # All in one transaction that is rolled back: no request can see another's row.
+        database.begin()
+        try:
+            for table in case.tables.values():
+                database.execute(table.create)
+                if rows := table.literal_rows(contents[table.name]):
+                    values = [value for row in rows for value in row]
+                    database.execute(table.insert("?", len(rows)), values)
+            sql, stream = case.views[view]
+            database.execute(dialect(sql))
+            key_column = case.tables[stream].key
+            answer = database.execute(f"SELECT * FROM {view} WHERE {key_column} = ?", [key])
+            names = [column[0] for column in answer.description]
+            return [dict(zip(names, row)) for row in answer.fetchall()]
+        finally:
+            database.rollback()
+
+    return ask
 
 
 def main():
     if len(sys.argv) != 2:
         sys.exit("usage: duckdb_judge.py CASES_FOLDER")
-    sys.exit(judge_folder("duckdb", sys.argv[1], ask))
+    with duckdb.connect(":memory:", config={"threads": 1}) as database:
+        database.execute(DATE_BIN)
+        sys.exit(judge_folder("duckdb", sys.argv[1], asker(database)))
 
 
 if __name__ == "__main__":

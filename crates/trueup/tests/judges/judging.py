@@ -41,10 +41,10 @@ class Table:
         """The events as rows of texts in the order of the columns, times in UTC."""
         return [[text_of(event.get(name), ty) for name, ty in self.columns] for event in events]
 
-    def insert(self, placeholder):
+    def insert(self, placeholder, rows=1):
         """An INSERT that casts each text to its column's type, and refuses what does not fit."""
         values = ", ".join(f"CAST({placeholder} AS {ty})" for _, ty in self.columns)
-        return f"INSERT INTO {self.name} VALUES ({values})"
+        return f"INSERT INTO {self.name} VALUES " + ", ".join([f"({values})"] * rows)
 
     def time_of(self, event):
         return parse_time(event[self.event_time])
