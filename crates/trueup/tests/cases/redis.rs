@@ -47,14 +47,14 @@ fn the_worker(url: String) {
         for events in [0..half, half..end] {
             let log = Log::open(folder.path(), trueup_store::Options::LOG).unwrap();
             let store = Arc::new(stores.open(number));
-            let pipeline = Pipeline::start(case, &runtime, log, store);
+            let pipeline = Pipeline::start(case, &runtime, log, store.clone());
             pipeline.feed(events.clone());
             let refused = pipeline.stop();
             if events.end == end {
                 found.dead("", &case.dead, &refused);
+                ask_all(case, store, "", found);
             }
         }
-        ask_all(case, Arc::new(stores.open(number)), "", found);
     });
 }
 

@@ -1,6 +1,6 @@
 //! Clients of Feast, as they come from PyPI, read features from a server.
 
-use crate::support::{SQL, Server, options, payment};
+use crate::support::{SQL, Server, one_thread, options, payment};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,10 @@ async fn asked_by(version: &'static str, url: String) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/feast/client.py");
     let told = tokio::task::spawn_blocking(move || {
         let clients = clients();
-        let mut command = Command::new(clients.join("bin/python"));
+        let mut command = one_thread(Command::new(clients.join("bin/python")));
+        // Without -O the client instruments its own classes whenever it is imported, which takes
+        // some seconds; with it Python compiles all anew unless what it compiled is kept.
+        command.arg("-O").env_remove("PYTHONDONTWRITEBYTECODE");
         command.arg(script).arg(url).env("PYTHONPATH", clients.join(version));
         command.output().unwrap()
     });

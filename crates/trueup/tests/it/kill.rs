@@ -34,7 +34,7 @@ const ROUNDS: usize = 200;
 const MACHINES: usize = 2;
 
 /// A server is killed within this time of its first word, milliseconds.
-const MAX_ROUND_MS: u64 = 600;
+const MAX_ROUND_MS: u64 = 300;
 
 /// Callers at one server.
 const CALLERS: usize = 4;

@@ -18,7 +18,7 @@ use trueup::client::{Client, ClientOptions};
 const LIMIT_BYTES: u64 = 3 << 29;
 
 /// How long the callers go on unless the variable says.
-const SECONDS: u64 = 8;
+const SECONDS: u64 = 5;
 
 /// The largest call for features, and the largest push.
 const FEATURES_BYTES: usize = 4 << 20;

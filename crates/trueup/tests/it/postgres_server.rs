@@ -43,10 +43,7 @@ impl PostgresServer {
         let servant = servant();
         give(folder.path());
         let data = folder.path().join("data");
-        let mut init = command("initdb", servant, folder.path());
-        init.arg("-D").arg(&data).args(["-U", "trueup", "-A", "trust", "--no-sync"]);
-        let made = init.args(["--encoding", "UTF8", "--locale", "C"]).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        copy(&empty(servant), &data);
         let port = free_port();
         let mut run = command("postgres", servant, folder.path());
         run.arg("-D").arg(&data);
@@ -113,6 +110,39 @@ impl Drop for PostgresServer {
         let _ = Command::new("kill").args(["-QUIT", &id]).stderr(Stdio::null()).status();
         let _ = self.process.wait();
     }
+}
+
+/// The folder of a server without tables, to be copied. `initdb` takes longer than many tests, so
+/// it runs once for each version and user.
+fn empty(servant: Option<(u32, u32)>) -> PathBuf {
+    let version = Command::new(programs().join("initdb")).arg("--version").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let version = version.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let user = servant.map_or_else(|| "self".into(), |(user, _)| user.to_string());
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{version}{user}"));
+    let lock = std::fs::File::create(kept.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    if !kept.exists() {
+        // Another user may not see into the target folder.
+        let made_in = tempfile::tempdir().unwrap();
+        give(made_in.path());
+        let data = made_in.path().join("data");
+        let mut init = command("initdb", servant, made_in.path());
+        init.arg("-D").arg(&data).args(["-U", "trueup", "-A", "trust", "--no-sync"]);
+        let made = init.args(["--encoding", "UTF8", "--locale", "C"]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let half = kept.with_extension("half");
+        let _ = std::fs::remove_dir_all(&half);
+        copy(&data, &half);
+        std::fs::rename(half, &kept).unwrap();
+    }
+    kept
+}
+
+/// Copies a folder with its owners and rights.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).status();
+    assert!(copied.unwrap().success(), "{} is copied", from.display());
 }
 
 /// The URL of a server, or of a proxy before it.

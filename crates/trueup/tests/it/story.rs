@@ -2,6 +2,7 @@
 //! but all else that it claims.
 
 use crate::postgres_server;
+use crate::support::one_thread;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,7 @@ fn the_story_holds_on_real_servers_and_leaves_nothing_behind() {
     // PostgreSQL's folder is in it, which root gives to another user.
     std::fs::set_permissions(around.path(), Permissions::from_mode(0o755)).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/story/run");
-    let mut command = Command::new(script);
+    let mut command = one_thread(Command::new(script));
     command.args(["--transactions", TRANSACTIONS, "--python"]).arg(python());
     command.env("TRUEUP", env!("CARGO_BIN_EXE_trueup"));
     command.env("PATH", path()).env("TMPDIR", around.path());

@@ -212,6 +212,15 @@ impl Server {
     }
 }
 
+/// Has Python's numeric libraries compute on one thread: those of a crowd spin while they wait for
+/// each other, which takes the cores from the tests beside.
+pub(crate) fn one_thread(mut command: Command) -> Command {
+    for variable in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"] {
+        command.env(variable, "1");
+    }
+    command
+}
+
 /// A payment of card 1 so many seconds before ten o'clock.
 pub(crate) fn payment(id: i64, seconds_before: i64, amount: &str) -> Value {
     let at = trueup_sql::decode::print::Timestamp(TEN - seconds_before * 1_000_000).to_string();

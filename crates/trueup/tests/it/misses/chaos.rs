@@ -40,7 +40,10 @@ const BOUND: Duration = Duration::from_secs(1);
 const CARDS: i64 = 40;
 
 /// How long everything fails.
-const FAULTS: Duration = Duration::from_secs(20);
+const FAULTS: Duration = Duration::from_secs(16);
+
+/// Pause between two payments, and between two questions.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Within this all is well again on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -181,6 +184,7 @@ async fn faults_are_no_mismatches_and_what_is_wrong_by_hand_is_told_and_nothing_
                 true => plain += 1,
                 false => marked += 1,
             }
+            tokio::time::sleep(PACE).await;
         }
         (plain, marked)
     });
@@ -188,6 +192,7 @@ async fn faults_are_no_mismatches_and_what_is_wrong_by_hand_is_told_and_nothing_
     while !failing.is_finished() {
         id += 1;
         scene.pay(id, id % CARDS).await;
+        tokio::time::sleep(PACE).await;
     }
     let (redis, faults) = failing.await.unwrap();
     end.store(true, Ordering::SeqCst);

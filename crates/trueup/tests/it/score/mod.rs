@@ -6,7 +6,7 @@ mod recording;
 mod refusals;
 mod replacing;
 
-use crate::support::{Server, TEN, options};
+use crate::support::{Server, TEN, one_thread, options};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ fn runtime() -> PathBuf {
 /// Runs `models.py`, and returns what it prints.
 fn python(arguments: &[&Path]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/score/models.py");
-    let mut command = Command::new(packages().join("bin/python"));
+    let mut command = one_thread(Command::new(packages().join("bin/python")));
     let told = command.arg(script).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&told.stderr);
     assert!(told.status.success(), "{said}");
