@@ -4,6 +4,7 @@
 //!   decimal of its choice, or fail on a large one.
 //! - `x IN (a, b)` with columns in the list is a chain of comparisons. The planner's own takes a
 //!   list for constant if it can be evaluated without rows, as some CASEs can, and is wrong then.
+//! - 0.0 and -0.0, which only computing gives, are equal. Arrow compares them as different.
 //! - A literal with an exponent is a DOUBLE, as the standard says; the planner's decimals end at
 //!   1e38.
 //! - A literal becomes the nearest double in one step, from its digits.
@@ -77,25 +78,33 @@ fn part_of(part: Expr, schema: &DFSchema) -> PlanResult<Expr> {
             let [mut left, mut right] = meet_all(meet, [*left, *right]);
             if is_arithmetic(op) {
                 (left, right) = widened(left, right, schema)?;
+            } else {
+                [left, right] = [left, right].map(|part| one_zero(part, schema));
             }
             Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
         }
         Expr::Negative(operand) => Expr::Negative(Box::new(to_bigint(*operand, schema)?)),
         Expr::Between(Between { expr, negated, low, high }) => {
-            let [expr, low, high] = meet_all(meet, [*expr, *low, *high]).map(Box::new);
+            let [expr, low, high] =
+                meet_all(meet, [*expr, *low, *high]).map(|part| Box::new(one_zero(part, schema)));
             Expr::Between(Between { expr, negated, low, high })
         }
         Expr::InList(InList { expr, list, negated }) if has_columns(&list) => {
             either_of(*expr, list, negated, schema)
         }
         Expr::InList(InList { expr, list, negated }) => {
-            let mut all = meet(std::iter::once(*expr).chain(list).collect()).into_iter();
+            let all = meet(std::iter::once(*expr).chain(list).collect()).into_iter();
+            let mut all = all.map(|part| one_zero(part, schema));
             let expr = Box::new(all.next().unwrap_or(lit(ScalarValue::Null)));
             Expr::InList(InList { expr, list: all.collect(), negated })
         }
         Expr::Case(case) => Expr::Case(of_case(case, schema)),
         Expr::ScalarFunction(ScalarFunction { func, args }) => match func.name() {
             "date_part" => date_part(func, args, schema)?,
+            "nullif" => {
+                let args = meet(args).into_iter().map(|part| one_zero(part, schema)).collect();
+                Expr::ScalarFunction(ScalarFunction { func, args })
+            }
             _ => Expr::ScalarFunction(ScalarFunction { func, args: meet(args) }),
         },
         Expr::Cast(Cast { expr, field }) => {
@@ -129,7 +138,8 @@ fn has_columns(list: &[Expr]) -> bool {
 /// `x IN (a, b)` as `x = a OR x = b`.
 fn either_of(expr: Expr, list: Vec<Expr>, negated: bool, schema: &DFSchema) -> Expr {
     let one = |item: Expr| {
-        let [left, right] = meet_all(|parts| doubles_win(parts, schema), [expr.clone(), item]);
+        let [left, right] = meet_all(|parts| doubles_win(parts, schema), [expr.clone(), item])
+            .map(|part| one_zero(part, schema));
         left.eq(right)
     };
     let any = list.into_iter().map(one).reduce(Expr::or).unwrap_or(lit(false));
@@ -162,6 +172,15 @@ fn doubles_win(parts: Vec<Expr>, schema: &DFSchema) -> Vec<Expr> {
     parts.into_iter().map(double).collect()
 }
 
+/// A computed DOUBLE without -0.0, which no column and no literal has, to be compared.
+fn one_zero(part: Expr, schema: &DFSchema) -> Expr {
+    match part {
+        Expr::Column(_) | Expr::Literal(..) => part,
+        _ if part.get_type(schema).is_ok_and(|ty| ty.is_floating()) => part + lit(0.0),
+        _ => part,
+    }
+}
+
 /// A decimal as a DOUBLE: a literal from its digits, rounded once.
 fn to_double(decimal: Expr) -> Expr {
     match decimal {
@@ -192,7 +211,10 @@ fn of_case(case: Case, schema: &DFSchema) -> Case {
         when_then_expr.into_iter().map(|(when, then)| (*when, *then)).unzip();
     let (has_operand, has_else) = (expr.is_some(), else_expr.is_some());
     let mut whens = match has_operand {
-        true => doubles_win(expr.into_iter().map(|x| *x).chain(whens).collect(), schema),
+        true => {
+            let met = doubles_win(expr.into_iter().map(|x| *x).chain(whens).collect(), schema);
+            met.into_iter().map(|part| one_zero(part, schema)).collect()
+        }
         false => whens,
     };
     let expr = has_operand.then(|| Box::new(whens.remove(0)));

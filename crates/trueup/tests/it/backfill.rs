@@ -2,7 +2,8 @@
 //! that is lost or counts twice, or a number that is vouched for before all are in.
 
 use crate::child::catalog;
-use crate::pay::{CARDS, MERCHANTS, Payment, counts_are_right, post, push};
+use crate::pay::{Payment, are_vouched_for, counts_are_right, post, push};
+use crate::pipeline::now_us;
 use hyper::StatusCode;
 use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use trueup::client::{Client, ClientOptions};
 use trueup_core::testing::Dice;
-use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::{RedisServer, Sentinels, Setup};
 use trueup_store::{Log, Options};
 
@@ -169,22 +169,10 @@ pub(crate) async fn assert_taken_over(folder: &Path, from: i64, to: i64) {
 
 /// Returns when everything that was pushed before is vouched for in every key's answer.
 async fn vouched_for(client: &Client) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let now = Timestamp(i64::try_from(now.as_micros()).unwrap()).to_string();
-    let until = Instant::now() + VOUCHED_WITHIN;
-    for (key, keys, column) in [("card", CARDS, "n_month"), ("merchant", MERCHANTS, "n_merchant")] {
-        let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
-        let body = json!({ "keys": each, "columns": [column], "deadline_ms": 10_000 });
-        loop {
-            let (_, reply) = post(client, "/v1/features/risk", body.clone()).await.unwrap();
-            let rows = reply["rows"].as_array().unwrap();
-            let fresh = |row: &Value| row["as_of"][key].as_str().is_some_and(|at| at >= &now[..]);
-            if rows.iter().all(fresh) {
-                break;
-            }
-            assert!(Instant::now() < until, "not vouched for in time: {reply}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    let (since_us, until) = (now_us(), Instant::now() + VOUCHED_WITHIN);
+    while !are_vouched_for(client, since_us).await {
+        assert!(Instant::now() < until, "not vouched for in time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -119,11 +119,36 @@ pub(crate) async fn counts_are_right(client: &Client, end: i64) -> bool {
         };
         assert_eq!(status, StatusCode::OK, "{reply}");
         for number in 0..keys {
-            let found = &reply["rows"][number as usize]["features"];
+            let row = &reply["rows"][number as usize];
             let (n, total) = sums.0.get(&number).copied().unwrap_or_default();
             let total = if n == 0 { Value::Null } else { json!(cents(total)) };
             let expected = json!({ columns[0]: n, columns[1]: total });
-            assert_eq!(*found, expected, "{key} {number} of {end} payments: lost or doubled");
+            let what = "lost or doubled";
+            assert_eq!(
+                row["features"], expected,
+                "{key} {number} of {end} payments: {what}: {row}"
+            );
+        }
+    }
+    true
+}
+
+/// Whether the store has everything that was pushed up to then in all groups of every key, by what
+/// the server says of them.
+pub(crate) async fn are_vouched_for(client: &Client, since_us: i64) -> bool {
+    let since = Timestamp(since_us).to_string();
+    let asked = [("card", CARDS, "n_month"), ("card", CARDS, "n_ever")];
+    for (key, keys, column) in asked.into_iter().chain([("merchant", MERCHANTS, "n_merchant")]) {
+        let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
+        let body = json!({ "keys": each, "columns": [column], "deadline_ms": 10_000 });
+        let (_, reply) = post(client, "/v1/features/risk", body).await.unwrap();
+        let fresh = |row: &Value| {
+            let as_of = row["as_of"][key].as_str();
+            let is_known = row["status"] != "UNKNOWN" && row["sources"][key] == "store";
+            is_known && as_of.is_some_and(|as_of| as_of >= &since[..])
+        };
+        if !reply["rows"].as_array().unwrap().iter().all(fresh) {
+            return false;
         }
     }
     true

@@ -6,7 +6,7 @@
 
 use crate::broker::{Broker, PATIENT, SINGLY, fresh};
 use crate::failover::{self, Failover, Lost};
-use crate::pay::{self, CARDS, MERCHANTS};
+use crate::pay;
 use crate::watch::{Log, MAX_STALENESS, Watcher, readable};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
@@ -34,8 +34,8 @@ pub(crate) const BETWEEN: i64 = 400;
 /// Payments of one call.
 const CALL: i64 = 100;
 
-/// Pause between two calls of a load.
-const PACE: Duration = Duration::from_millis(100);
+/// Milliseconds between two calls of a load, unless `TRUEUP_CHAOS_PACE_MS` says otherwise.
+const PACE_MS: u64 = 100;
 
 /// How long the pipeline may take to be whole again: a worker that was killed is given up after 6 s
 /// of silence, and the next one joins within some more.
@@ -174,6 +174,9 @@ impl Pipeline {
         let (client, sent) = (Arc::clone(&self.client), Arc::clone(&self.sent));
         let (stop, mut next) = (Arc::new(AtomicBool::new(false)), self.pushed);
         let stopped = Arc::clone(&stop);
+        let said = std::env::var("TRUEUP_CHAOS_PACE_MS").ok();
+        let pace_ms = said.map_or(PACE_MS, |said| said.parse().expect("it is a number"));
+        let pace = Duration::from_millis(pace_ms);
         let task = tokio::spawn(async move {
             while !stopped.load(Ordering::SeqCst) {
                 let end = next + CALL;
@@ -184,7 +187,7 @@ impl Pipeline {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 next = end;
-                tokio::time::sleep(PACE).await;
+                tokio::time::sleep(pace).await;
             }
             next
         });
@@ -279,7 +282,7 @@ impl Pipeline {
     pub(crate) async fn assert_vouched_for(&mut self) {
         let pushed_at = now_us();
         let until = Instant::now() + WHOLE_WITHIN;
-        while !self.is_vouched_for(pushed_at).await {
+        while !pay::are_vouched_for(&self.client, pushed_at).await {
             assert!(Instant::now() < until, "not whole in time; {}", self.story().await);
             let running = self.workers.iter_mut().all(|it| it.0.try_wait().unwrap().is_none());
             assert!(running, "a worker has ended; {}", self.story().await);
@@ -332,24 +335,6 @@ impl Pipeline {
         let body = json!({ "keys": [{ "card": 1 }], "at": at, "columns": ["n_month"] });
         let (_, reply) = pay::post(&self.client, "/v1/features/risk", body).await.unwrap();
         reply["rows"][0].clone()
-    }
-
-    async fn is_vouched_for(&self, since_us: i64) -> bool {
-        let since = Timestamp(since_us).to_string();
-        for (key, keys) in [("card", CARDS), ("merchant", MERCHANTS)] {
-            let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
-            let column = if key == "card" { "n_month" } else { "n_merchant" };
-            let body = json!({ "keys": each, "columns": [column], "deadline_ms": 10_000 });
-            let (_, reply) = pay::post(&self.client, "/v1/features/risk", body).await.unwrap();
-            let rows = reply["rows"].as_array().unwrap();
-            let fresh = |row: &Value| {
-                row["as_of"][key].as_str().is_some_and(|as_of| as_of >= since.as_str())
-            };
-            if !rows.iter().all(fresh) {
-                return false;
-            }
-        }
-        true
     }
 }
 
