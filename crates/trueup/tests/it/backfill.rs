@@ -2,7 +2,7 @@
 //! that is lost or counts twice, or a number that is vouched for before all are in.
 
 use crate::child::catalog;
-use crate::pay::{Payment, are_vouched_for, counts_are_right, post, push};
+use crate::pay::{Payment, counts_are_right, counts_are_whole, post, push};
 use crate::pipeline::now_us;
 use hyper::StatusCode;
 use parquet::arrow::ArrowWriter;
@@ -157,20 +157,19 @@ impl Server {
 /// lifetimes holds what a plain count of all payments says.
 pub(crate) async fn assert_taken_over(folder: &Path, from: i64, to: i64) {
     let server = Server::start(folder);
-    vouched_for(&server.client).await;
-    assert!(counts_are_right(&server.client, from).await, "before the log has more");
+    assert_whole(&server.client, from).await;
     for first in (from..to).step_by(100) {
         assert!(push(&server.client, first..(first + 100).min(to), false).await);
     }
-    vouched_for(&server.client).await;
-    assert!(counts_are_right(&server.client, to).await, "after the log had more");
+    assert_whole(&server.client, to).await;
     server.stop();
 }
 
-/// Returns when everything that was pushed before is vouched for in every key's answer.
-async fn vouched_for(client: &Client) {
+/// Waits until everything that was pushed before is vouched for in every key's answer, which is
+/// then right.
+async fn assert_whole(client: &Client, end: i64) {
     let (since_us, until) = (now_us(), Instant::now() + VOUCHED_WITHIN);
-    while !are_vouched_for(client, since_us).await {
+    while !counts_are_whole(client, end, since_us).await {
         assert!(Instant::now() < until, "not vouched for in time");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -102,6 +102,17 @@ pub(crate) async fn is_taken(client: &Client, ids: Range<i64>) -> bool {
 /// Asks for what the payments `0..end`, which are all applied, sum to by every key, and compares it
 /// with a plain count; `false` if the server went away meanwhile.
 pub(crate) async fn counts_are_right(client: &Client, end: i64) -> bool {
+    counted(client, end, |_, _| true).await
+}
+
+/// The same where answers may still come from a store that lacks some, and say so: `false` unless
+/// each says that it has everything that was pushed up to then.
+pub(crate) async fn counts_are_whole(client: &Client, end: i64, since_us: i64) -> bool {
+    counted(client, end, |key, row| is_vouched_for(key, row, since_us)).await
+}
+
+/// Compares all rows, or says `false` at the first that is not good enough to be compared.
+async fn counted(client: &Client, end: i64, is_fit: impl Fn(&str, &Value) -> bool) -> bool {
     // Behind all payments that these tests make, and within a month of the first.
     let at = Timestamp(START_US + 20 * 86_400_000_000).to_string();
     let card = Sums::of(0..end, |payment| payment.card);
@@ -120,6 +131,9 @@ pub(crate) async fn counts_are_right(client: &Client, end: i64) -> bool {
         assert_eq!(status, StatusCode::OK, "{reply}");
         for number in 0..keys {
             let row = &reply["rows"][number as usize];
+            if !is_fit(key, row) {
+                return false;
+            }
             let (n, total) = sums.0.get(&number).copied().unwrap_or_default();
             let total = if n == 0 { Value::Null } else { json!(cents(total)) };
             let expected = json!({ columns[0]: n, columns[1]: total });
@@ -136,22 +150,25 @@ pub(crate) async fn counts_are_right(client: &Client, end: i64) -> bool {
 /// Whether the store has everything that was pushed up to then in all groups of every key, by what
 /// the server says of them.
 pub(crate) async fn are_vouched_for(client: &Client, since_us: i64) -> bool {
-    let since = Timestamp(since_us).to_string();
     let asked = [("card", CARDS, "n_month"), ("card", CARDS, "n_ever")];
     for (key, keys, column) in asked.into_iter().chain([("merchant", MERCHANTS, "n_merchant")]) {
         let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
         let body = json!({ "keys": each, "columns": [column], "deadline_ms": 10_000 });
         let (_, reply) = post(client, "/v1/features/risk", body).await.unwrap();
-        let fresh = |row: &Value| {
-            let as_of = row["as_of"][key].as_str();
-            let is_known = row["status"] != "UNKNOWN" && row["sources"][key] == "store";
-            is_known && as_of.is_some_and(|as_of| as_of >= &since[..])
-        };
-        if !reply["rows"].as_array().unwrap().iter().all(fresh) {
+        let rows = reply["rows"].as_array().unwrap();
+        if !rows.iter().all(|row| is_vouched_for(key, row, since_us)) {
             return false;
         }
     }
     true
+}
+
+/// Whether an answer is the store's, and says that everything of a key is in it that was pushed up
+/// to then.
+fn is_vouched_for(key: &str, row: &Value, since_us: i64) -> bool {
+    let is_known = row["status"] != "UNKNOWN" && row["sources"][key] == "store";
+    let as_of = row["as_of"][key].as_str();
+    is_known && as_of.is_some_and(|as_of| *as_of >= *Timestamp(since_us).to_string())
 }
 
 /// A call with a JSON body, and the reply.

@@ -272,17 +272,22 @@ impl Pipeline {
     }
 
     /// Waits until everything that was pushed is vouched for in every key's answer, and compares
-    /// every key with a plain count.
+    /// these answers with a plain count: those of a moment later may come from another server.
     pub(crate) async fn assert_whole(&mut self) {
-        self.assert_vouched_for().await;
-        assert!(pay::counts_are_right(&self.client, self.pushed).await, "the server answers");
+        let (pushed, since_us) = (self.pushed, now_us());
+        self.wait_until(async |it| pay::counts_are_whole(it, pushed, since_us).await).await;
     }
 
     /// Waits until everything that was pushed is vouched for in every key's answer.
     pub(crate) async fn assert_vouched_for(&mut self) {
-        let pushed_at = now_us();
+        let since_us = now_us();
+        self.wait_until(async |it| pay::are_vouched_for(it, since_us).await).await;
+    }
+
+    /// Waits while all workers work.
+    async fn wait_until(&mut self, is_so: impl AsyncFn(&Client) -> bool) {
         let until = Instant::now() + WHOLE_WITHIN;
-        while !pay::are_vouched_for(&self.client, pushed_at).await {
+        while !is_so(&self.client).await {
             assert!(Instant::now() < until, "not whole in time; {}", self.story().await);
             let running = self.workers.iter_mut().all(|it| it.0.try_wait().unwrap().is_none());
             assert!(running, "a worker has ended; {}", self.story().await);
