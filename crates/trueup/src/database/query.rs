@@ -42,9 +42,47 @@ impl Param {
     }
 }
 
+/// What rows must be to be selected. `place` writes the place of a parameter, from its number
+/// (counted from 1) and the column that it is compared with.
+struct Conditions<'t, P> {
+    table: &'t Table,
+    place: P,
+    texts: Vec<String>,
+    params: Vec<(usize, Param)>,
+    /// The columns that must be NULL.
+    nulls: Vec<String>,
+}
+
+impl<P: Fn(usize, &super::TableColumn) -> String> Conditions<'_, P> {
+    /// Those of the key.
+    fn of_key<'t>(table: &'t Table, ask: &Ask, place: P) -> Conditions<'t, P> {
+        let (texts, params, nulls) = Default::default();
+        let mut all = Conditions { table, place, texts, params, nulls };
+        for (&key, value) in ask.keys.iter().zip(&ask.values) {
+            match param(value, table, key) {
+                Some(value) => all.compare(key, "=", value),
+                // An equality with NULL finds nothing, and IS NOT DISTINCT FROM no index.
+                None => all.nulls.push(format!("{} IS NULL", table.columns[key].name)),
+            }
+        }
+        all
+    }
+
+    fn compare(&mut self, column: usize, operator: &str, value: Param) {
+        self.params.push((column, value));
+        let column = &self.table.columns[column];
+        let place = (self.place)(self.params.len(), column);
+        self.texts.push(format!("{} {operator} {place}", column.name));
+    }
+
+    fn text(&self) -> String {
+        let all: Vec<&str> = self.texts.iter().chain(&self.nulls).map(String::as_str).collect();
+        all.join(" AND ")
+    }
+}
+
 /// The query's text, and its parameters with the column that each is compared with. `select`
-/// writes a column of the select list, `place` the place of a parameter, from its number (counted
-/// from 1) and that column.
+/// writes a column of the select list, `place` the place of a parameter.
 pub(super) fn events(
     table: &Table,
     ask: &Ask,
@@ -52,39 +90,38 @@ pub(super) fn events(
     place: impl Fn(usize, &super::TableColumn) -> String,
 ) -> (String, Vec<(usize, Param)>) {
     let columns: Vec<String> = table.columns.iter().map(select).collect();
-    let mut params = Vec::new();
-    let mut conditions = Vec::new();
-    let mut compare = |column: usize, operator: &str, value: Param| {
-        params.push((column, value));
-        let column = &table.columns[column];
-        conditions.push(format!("{} {operator} {}", column.name, place(params.len(), column)));
-    };
-    let mut nulls = Vec::new();
-    for (&key, value) in ask.keys.iter().zip(&ask.values) {
-        match param(value, table, key) {
-            Some(value) => compare(key, "=", value),
-            // An equality with NULL finds nothing, and IS NOT DISTINCT FROM no index.
-            None => nulls.push(format!("{} IS NULL", table.columns[key].name)),
-        }
-    }
+    let mut conditions = Conditions::of_key(table, ask, place);
     let bound = |us: i64, up: bool| match table.columns[table.event_time].reading {
         Reading::Instant => Param::Time(us),
         _ => Param::Int(in_units(us, table.time_unit, up)),
     };
     if ask.from_us > Micros::EARLIEST.0 {
-        compare(table.event_time, ">=", bound(ask.from_us, false));
+        conditions.compare(table.event_time, ">=", bound(ask.from_us, false));
     }
-    compare(table.event_time, "<=", bound(ask.to_us.min(Micros::LATEST.0), true));
-    conditions.extend(nulls);
+    let to_us = ask.to_us.min(Micros::LATEST.0);
+    conditions.compare(table.event_time, "<=", bound(to_us, true));
     let text = format!(
         "SELECT {} FROM {} WHERE {} ORDER BY {} DESC LIMIT {}",
         columns.join(", "),
         table.name,
-        conditions.join(" AND "),
+        conditions.text(),
         table.columns[table.event_time].name,
         ask.limit
     );
-    (text, params)
+    (text, conditions.params)
+}
+
+/// The query for one event of the key whose time is a text, for databases whose columns may hold
+/// anything: every text is behind the empty one, and all integers before it.
+pub(super) fn a_text_time(
+    table: &Table,
+    ask: &Ask,
+    place: impl Fn(usize, &super::TableColumn) -> String,
+) -> (String, Vec<(usize, Param)>) {
+    let mut conditions = Conditions::of_key(table, ask, place);
+    conditions.compare(table.event_time, ">=", Param::Text(String::new()));
+    let text = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", table.name, conditions.text());
+    (text, conditions.params)
 }
 
 fn param(value: &Value, table: &Table, key: usize) -> Option<Param> {

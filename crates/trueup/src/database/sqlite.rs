@@ -2,7 +2,7 @@
 //! that answer requests ever waits for a disk.
 
 use super::field::time_unit;
-use super::query::{Param, events};
+use super::query::{Param, a_text_time, events};
 use super::snapshot::{Hand, Snapshot};
 use super::{
     Answer, Ask, Database, DatabaseError, Field, Fields, Names, Reading, Table, TableColumn,
@@ -129,13 +129,14 @@ impl Database for Sqlite {
             })
             .collect();
         Box::pin(async move {
-            let table = Table::new(stream, &names, columns)?;
+            let asked = names.clone();
             self.run(move |database| {
+                let names = asked;
                 let columns = names.columns.iter().map(|name| format!("{}.{name}", names.table));
                 let columns: Vec<String> = columns.collect();
                 let text = format!("SELECT {} FROM {}", columns.join(", "), names.table);
                 match database.prepare(&text) {
-                    Ok(_) => Ok(table),
+                    Ok(_) => Ok(()),
                     Err(error) if is_setup(&error) => Err(DatabaseError::Setup(format!(
                         "{}: {}; say which table and columns have the events of stream {}: {}",
                         path.display(),
@@ -146,7 +147,8 @@ impl Database for Sqlite {
                     Err(error) => Err(failed(&error)),
                 }
             })
-            .await
+            .await?;
+            Table::new(stream, &names, columns)
         })
     }
 
@@ -162,12 +164,27 @@ impl Database for Sqlite {
     }
 
     fn events<'a>(&'a self, table: &'a Table, ask: &'a Ask) -> Answer<'a, Vec<Fields>> {
-        let (text, params) =
-            events(table, ask, |column| column.name.clone(), |number, _| format!("?{number}"));
-        let params: Vec<Param> = params.into_iter().map(|(_, param)| param).collect();
+        let place = |number: usize, _: &TableColumn| format!("?{number}");
+        let values = |params: Vec<(usize, Param)>| -> Vec<Param> {
+            params.into_iter().map(|(_, param)| param).collect()
+        };
+        let (text, params) = events(table, ask, |column| column.name.clone(), place);
+        let (other, others) = a_text_time(table, ask, place);
+        let (params, others) = (values(params), values(others));
         let (types, unit) = (table.types.clone(), table.time_unit.map(time_unit));
+        let time = &table.columns[table.event_time].name;
+        let refused = format!(
+            "table {}, column {time}: an event time is text, and rows are picked by integers; map \
+             a column of integers, with its time_unit",
+            table.name
+        );
         Box::pin(self.run(move |database| {
             let failed = |error| failed(&error);
+            // Without this look it would be an empty frame.
+            let found = database.prepare(&other).map_err(failed)?.exists(params_from_iter(others));
+            if found.map_err(failed)? {
+                return Err(DatabaseError::Refused(refused));
+            }
             let mut statement = database.prepare(&text).map_err(failed)?;
             let rows = statement
                 .query_map(params_from_iter(params), |row| fields(&types, unit, row))

@@ -71,8 +71,8 @@ impl Table {
             Reading::Instant => Ok(table),
             Reading::Int(_) | Reading::Any if table.time_unit.is_some() => Ok(table),
             Reading::Int(_) | Reading::Any => Err(DatabaseError::Setup(format!(
-                "table {}, column {}: integers as event times need their unit; write time_unit = \
-                 \"microseconds\", \"milliseconds\" or \"seconds\" in {}",
+                "table {}, column {}: integers, and all event times of SQLite, need their unit; \
+                 write time_unit = \"microseconds\", \"milliseconds\" or \"seconds\" in {}",
                 table.name,
                 table.columns[table.event_time].name,
                 names.place()

@@ -14,7 +14,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+use trueup::database::{Ask, DatabasePlace, Names, TableSettings};
 use trueup_core::testing::Dice;
+use trueup_sql::EpochUnit;
 use trueup_store::{At, EmbeddedStore, Log, Options, Store};
 
 /// Keys of a group in these tests, far more than there are.
@@ -112,6 +114,30 @@ async fn check_like_a_file(folder: TempDir, rows: i64) {
     assert_done(&trueup(file.path(), &history).output().unwrap());
     assert_eq!(state(folder.path()).await, state(file.path()).await);
     assert_taken_over(folder.path(), rows, rows + 300).await;
+}
+
+/// The harm: SQLite has every text behind all integers, so a miss found no event, and the frame was
+/// called empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_miss_in_a_table_of_sqlite_whose_times_are_text_is_no_empty_frame() {
+    let (folder, catalog) = (on_sqlite(0..10), catalog());
+    let stream = &catalog.streams()[0].stream;
+    let settings = TableSettings { time_unit: Some(EpochUnit::Micros), ..Default::default() };
+    let names = Names::of(stream, Some(&settings)).unwrap();
+    let place = DatabasePlace::Sqlite(folder.path().join("bank.db"));
+    let database = trueup::database::open(&place, 1, Duration::from_secs(10)).unwrap();
+    let table = database.look(stream, &names).await.unwrap();
+    let ask = Ask {
+        keys: vec![stream.column("card").unwrap()],
+        values: vec![trueup_core::Value::Int(Payment::of(0).card)],
+        from_us: i64::MIN,
+        to_us: i64::MAX,
+        limit: 10,
+    };
+    let refused = database.events(&table, &ask).await.unwrap_err().to_string();
+    assert!(refused.contains("an event time is text"), "{refused}");
+    let nobody = Ask { values: vec![trueup_core::Value::Int(-1)], ..ask };
+    assert!(database.events(&table, &nobody).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
