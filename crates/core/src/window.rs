@@ -111,41 +111,30 @@ impl<'a> Window<'a> {
             self.clear(plan);
             self.range = to.start..to.start;
         }
-        let column = self.column();
-        match &mut self.held {
-            Held::Group(partial) => {
-                for i in self.range.start..to.start {
-                    partial.sub(self.measure, self.events, i);
-                }
-                for i in self.range.end..to.end {
-                    partial.add(self.measure, self.events, i);
-                }
-                self.range = to;
-                return;
+        if let Held::Group(partial) = &mut self.held {
+            for i in self.range.start..to.start {
+                partial.sub(self.measure, self.events, i);
             }
-            Held::Extreme(places, greatest) => {
-                let entering = self.range.end..to.end;
-                let entering = entering.filter(|&i| self.measure.passes(self.events, i));
-                if let Some(column) = column {
-                    column.queue_extremes(places, *greatest, entering);
-                }
-                while places.front().is_some_and(|&i| i < to.start) {
-                    places.pop_front();
-                }
-                self.range = to;
-                return;
+            for i in self.range.end..to.end {
+                partial.add(self.measure, self.events, i);
             }
-            _ => {}
+            self.range = to;
+            return;
         }
         for i in self.range.start..to.start {
             self.leave(plan, i);
         }
-        for i in self.range.end..to.end {
-            self.enter(plan, i, to.start);
+        let (column, entering) = (self.column(), self.range.end..to.end);
+        match (&mut self.held, column) {
+            (Held::Extreme(places, greatest), Some(column)) => {
+                let entering = entering.filter(|&i| self.measure.passes(self.events, i));
+                column.queue_extremes(places, *greatest, entering);
+            }
+            _ => entering.for_each(|i| self.enter(plan, i, to.start)),
         }
         let first = to.start;
         match &mut self.held {
-            Held::Passing(places) => {
+            Held::Extreme(places, _) | Held::Passing(places) => {
                 while places.front().is_some_and(|&i| i < first) {
                     places.pop_front();
                 }
@@ -171,18 +160,13 @@ impl<'a> Window<'a> {
     }
 
     /// Takes the event at `i` in, which is behind all that are in unless the window is loose; those
-    /// before `first` are on their way out.
+    /// before `first` are on their way out. Extremes are queued where the window moves.
     pub(crate) fn enter(&mut self, plan: &Plan, i: usize, first: usize) {
         let column = self.column();
         let counts = self.measure.passes(self.events, i);
         let valid = counts && column.is_none_or(|c| c.is_valid(i));
         match &mut self.held {
             Held::Passing(places) if counts => places.push_back(i),
-            Held::Extreme(places, greatest) if valid => {
-                if let Some(column) = column {
-                    column.queue_extremes(places, *greatest, std::iter::once(i));
-                }
-            }
             Held::Group(partial) => partial.add(self.measure, self.events, i),
             Held::Distinct(distinct) if valid => distinct.enter(i, first),
             Held::LooseDistinct(distinct) if valid => distinct.enter(i),

@@ -46,5 +46,5 @@ pub use output::{Format, Written, write};
 pub use progress::{Phase, Progress, UNWATCHED, Watch};
 pub use request::{AS_OF, RequestRows};
 pub use set::{BATCH_ROWS, Batch, Reason, TrainingSet, UnknownCell};
-pub use source::{EventFile, Rows};
+pub use source::{ENDINGS, EventFile, MANIFEST_ENDING, Rows};
 pub use train::{Counts, Options, train};

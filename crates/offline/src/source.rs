@@ -18,10 +18,10 @@ const BATCH_ROWS: usize = 65_536;
 const PIECE_ROWS: usize = 8_192;
 
 /// What is read, by the ending of the name.
-const ENDINGS: &str = ".parquet, .csv, .json, .jsonl or .ndjson";
+pub const ENDINGS: &str = ".parquet, .csv, .json, .jsonl or .ndjson";
 
 /// Behind the name of a training set, the name of its manifest.
-pub(crate) const MANIFEST_ENDING: &str = ".manifest.json";
+pub const MANIFEST_ENDING: &str = ".manifest.json";
 
 #[derive(Clone, Copy, Debug)]
 enum Format {

@@ -1,7 +1,7 @@
 //! `trueup backfill`: the state of a stream's groups from its history; then its log takes over.
 
 use super::Failure;
-use super::common::{self, Output, SOME_REFUSED, SettingsArgs};
+use super::common::{self, Output, SOME_REFUSED, SettingsArgs, failed};
 use super::progress::bar;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -109,20 +109,13 @@ fn stream(args: &Args, catalog: &Catalog) -> Result<usize, Failure> {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
-    format!("error: {error}").into()
-}
-
 /// The files to read: those of a path, or of a copy.
 fn history(said: &Path, copy: Option<&Complete>) -> Result<Files, Failure> {
-    let path = copy.map_or(said, |copy| &copy.folder);
-    let files = Files::at(path).map_err(|error| failed(BackfillError::History(error)))?;
-    let Some(Complete { manifest, .. }) = copy else { return Ok(files) };
-    Ok(files.called(&manifest.of, |path| {
-        let name = path.file_name().unwrap_or_default();
-        let file = manifest.files.iter().find(|file| name == file.name.as_str());
-        file.map_or_else(|| path.display().to_string(), |file| file.of.clone())
-    }))
+    let files = match copy {
+        None => Files::at(said),
+        Some(copy) => copy.files().and_then(|all| Files::of(copy.manifest.of.clone(), all)),
+    };
+    files.map_err(|error| failed(BackfillError::History(error)))
 }
 
 /// A stream's groups, log and store, for one backfill.

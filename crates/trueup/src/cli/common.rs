@@ -5,6 +5,7 @@ use crate::catalog::Catalog;
 use crate::client::{Client, ClientOptions};
 use crate::settings::{Flags, Layer, Said, Settings};
 use clap::ValueEnum;
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,11 @@ use trueup_sql::Definitions;
 
 /// The exit code of a command that was done, but for some events that were refused.
 pub(super) const SOME_REFUSED: u8 = 3;
+
+/// The failure of a command, as it is told.
+pub(super) fn failed(error: impl Display) -> Failure {
+    format!("error: {error}").into()
+}
 
 /// Settings as flags; what is not given comes from TRUEUP_ variables, then from trueup.toml.
 #[derive(Debug, Default, clap::Args)]

@@ -3,7 +3,7 @@
 
 use super::Failure;
 use super::common::{self, Output, SOME_REFUSED, TalkArgs};
-use crate::client::Client;
+use crate::client::{Client, escaped};
 use crate::clock::Clock;
 use crate::http::{listed, replayed};
 use crate::ingest::Pusher;
@@ -169,7 +169,8 @@ impl Desk {
         match &self.who {
             Who::Process(client) => {
                 let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
-                let path = format!("/v1/dead-letters/{}?limit={limit}{after}", encoded(stream));
+                let path =
+                    format!("/v1/dead-letters/{}?limit={limit}{after}", escaped(stream, false));
                 self.ask(client, Method::GET, &path, Bytes::new())
             }
             Who::Directory(pusher) => {
@@ -216,7 +217,7 @@ impl Desk {
                     Which::Page { after: Some(after) } => json!({ "after": after }),
                     Which::Page { after: None } => json!({}),
                 };
-                let path = format!("/v1/dead-letters/{}/replay", encoded(stream));
+                let path = format!("/v1/dead-letters/{}/replay", escaped(stream, false));
                 self.ask(client, Method::POST, &path, body.to_string().into())
             }
             Who::Directory(pusher) => {
@@ -268,16 +269,6 @@ fn directory(
     sources.retain(|(_, place)| !matches!(place, SourcePlace::File(_)));
     let pusher = node::pusher(catalog, log, &sources, &settings.avro, Clock::system());
     pusher.map_err(|error| format!("error: {error}").into())
-}
-
-/// A name in a path.
-fn encoded(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let one = |byte: u8| match plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    name.bytes().map(one).collect()
 }
 
 /// What a value says in a line; nothing for what is not known.

@@ -13,6 +13,7 @@ mod url;
 mod tests;
 
 pub use error::ClientError;
+pub(crate) use url::escaped;
 
 use crate::cause::Parent;
 use bytes::Bytes;

@@ -2,6 +2,23 @@
 
 use super::ClientError;
 use hyper::Uri;
+use std::fmt::Write;
+
+/// Escapes what is not plain in any part of a URL (RFC 3986); the slashes of a path may stay.
+pub(crate) fn escaped(text: &str, is_path: bool) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            byte if is_plain(byte) || (is_path && byte == b'/') => out.push(char::from(byte)),
+            byte => {
+                // Writing to memory does not fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
 
 /// Where a server listens, and the path in front of all its paths.
 #[derive(Clone, Debug, PartialEq, Eq)]

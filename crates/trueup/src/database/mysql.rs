@@ -13,7 +13,7 @@
 use super::connect::{MAX_STATEMENTS, apart, greeted};
 use super::field::time_unit;
 use super::mysql_tls::{WORDS, is_local, mode, options};
-use super::query::{Param, events};
+use super::query::{Param, all, events};
 use super::snapshot::{Hand, SILENT, Snapshot};
 use super::tls::{Said, Tls, plain, refused};
 use super::{
@@ -245,8 +245,7 @@ impl MySql {
 
 /// Hands over all rows of a table.
 async fn read(connection: &mut Conn, table: &Table, hand: &mut Hand) -> Result<(), Error> {
-    let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
-    let text = format!("SELECT {} FROM {}", columns.join(", "), table.name);
+    let text = all(table, |column| column.name.clone());
     let mut rows = connection.exec_iter(text, ()).await?;
     while let Some(row) = rows.next().await? {
         let copied = fields(table, row).map_err(|error| match error {

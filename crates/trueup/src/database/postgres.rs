@@ -9,7 +9,7 @@
 use super::connect::{MAX_STATEMENTS, apart, greeted};
 use super::field::time_unit;
 use super::postgres_tls::{Hook, WORDS, is_local, mode};
-use super::query::{Param, events};
+use super::query::{Param, all, events};
 use super::snapshot::{Hand, PART_ROWS, SILENT, Snapshot};
 use super::tls::{Said, Tls, plain, refused};
 use super::{
@@ -196,12 +196,7 @@ impl Postgres {
 
     async fn fix(&self, table: &Table) -> Result<Snapshot, DatabaseError> {
         let client = greeted(self.connect()).await?;
-        let columns: Vec<String> = table.columns.iter().map(select).collect();
-        let cursor = format!(
-            "DECLARE copied NO SCROLL CURSOR FOR SELECT {} FROM {}",
-            columns.join(", "),
-            table.name
-        );
+        let cursor = format!("DECLARE copied NO SCROLL CURSOR FOR {}", all(table, select));
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
         let opening = async {
             for text in [UNHURRIED, begin, &cursor] {

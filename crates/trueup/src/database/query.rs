@@ -81,6 +81,12 @@ impl<P: Fn(usize, &super::TableColumn) -> String> Conditions<'_, P> {
     }
 }
 
+/// The query for all rows of a table, in any order; `select` writes a column of the select list.
+pub(super) fn all(table: &Table, select: impl Fn(&super::TableColumn) -> String) -> String {
+    let columns: Vec<String> = table.columns.iter().map(select).collect();
+    format!("SELECT {} FROM {}", columns.join(", "), table.name)
+}
+
 /// The query's text, and its parameters with the column that each is compared with. `select`
 /// writes a column of the select list, `place` the place of a parameter.
 pub(super) fn events(
@@ -89,7 +95,6 @@ pub(super) fn events(
     select: impl Fn(&super::TableColumn) -> String,
     place: impl Fn(usize, &super::TableColumn) -> String,
 ) -> (String, Vec<(usize, Param)>) {
-    let columns: Vec<String> = table.columns.iter().map(select).collect();
     let mut conditions = Conditions::of_key(table, ask, place);
     let bound = |us: i64, up: bool| match table.columns[table.event_time].reading {
         Reading::Instant => Param::Time(us),
@@ -101,9 +106,8 @@ pub(super) fn events(
     let to_us = ask.to_us.min(Micros::LATEST.0);
     conditions.compare(table.event_time, "<=", bound(to_us, true));
     let text = format!(
-        "SELECT {} FROM {} WHERE {} ORDER BY {} DESC LIMIT {}",
-        columns.join(", "),
-        table.name,
+        "{} WHERE {} ORDER BY {} DESC LIMIT {}",
+        all(table, select),
         conditions.text(),
         table.columns[table.event_time].name,
         ask.limit

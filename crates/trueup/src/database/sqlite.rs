@@ -2,7 +2,7 @@
 //! that answer requests ever waits for a disk.
 
 use super::field::time_unit;
-use super::query::{Param, a_text_time, events};
+use super::query::{Param, a_text_time, all, events};
 use super::snapshot::{Hand, Snapshot};
 use super::{
     Answer, Ask, Database, DatabaseError, Field, Fields, Names, Reading, Table, TableColumn,
@@ -230,8 +230,7 @@ fn fix(path: &Path, timeout: Duration) -> Result<Connection, DatabaseError> {
 
 /// Hands over all rows of a table.
 fn read(database: &Connection, table: &Table, hand: &mut Hand) -> rusqlite::Result<()> {
-    let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
-    let text = format!("SELECT {} FROM {}", columns.join(", "), table.name);
+    let text = all(table, |column| column.name.clone());
     let unit = table.time_unit.map(time_unit);
     let mut statement = database.prepare(&text)?;
     let mut rows = statement.query([])?;

@@ -24,6 +24,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use trueup_offline::{EventFile, OfflineError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The history that is a stream's table in the settings' database.
@@ -88,6 +89,18 @@ pub struct Complete {
     pub folder: PathBuf,
     /// What it is.
     pub manifest: Manifest,
+}
+
+impl Complete {
+    /// Its files, each called by what it is a copy of.
+    ///
+    /// # Errors
+    /// [`OfflineError`], if they cannot be looked at.
+    pub fn files(&self) -> Result<Vec<EventFile>, OfflineError> {
+        // Their names have the order of the copy.
+        let named = EventFile::all(&self.folder)?.into_iter().zip(&self.manifest.files);
+        Ok(named.map(|(file, copied)| file.called(&copied.of)).collect())
+    }
 }
 
 /// The disk did not do what a copy needs.

@@ -1,9 +1,9 @@
 //! Clients of Feast, as they come from PyPI, read features from a server.
 
-use crate::support::{SQL, Server, one_thread, options, payment};
+use crate::support::{SQL, Server, one_thread, options, packages, payment};
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// The cards that have payments, one to three each.
@@ -13,23 +13,12 @@ fn payments_of(card: i64) -> i64 {
     card % 3 + 1
 }
 
-/// The folder of clients: what `./test` exports, else what it has left in the target folder.
-fn clients() -> PathBuf {
-    let given = std::env::var_os("TRUEUP_TEST_FEAST").map(PathBuf::from);
-    let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../feast"));
-    assert!(
-        folder.join("bin/python").exists(),
-        "no clients of Feast: run ./test once, or let TRUEUP_TEST_FEAST name a folder that it made"
-    );
-    folder
-}
-
 /// What a client of this version is given; the newest is in the environment itself, the others lie
 /// beside it.
 async fn asked_by(version: &'static str, url: String) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/feast/client.py");
     let told = tokio::task::spawn_blocking(move || {
-        let clients = clients();
+        let clients = packages("TRUEUP_TEST_FEAST", "feast");
         let mut command = one_thread(Command::new(clients.join("bin/python")));
         // Without -O the client instruments its own classes whenever it is imported, which takes
         // some seconds; with it Python compiles all anew unless what it compiled is kept.

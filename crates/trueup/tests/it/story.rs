@@ -2,7 +2,7 @@
 //! but all else that it claims.
 
 use crate::postgres_server;
-use crate::support::one_thread;
+use crate::support::{one_thread, packages};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,7 @@ const TRANSACTIONS: &str = "20000";
 
 /// A Python with the packages of the script, and of the tests of scoring.
 fn python() -> PathBuf {
-    let given = std::env::var_os("TRUEUP_TEST_ONNX").map(PathBuf::from);
-    let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../onnx"));
-    folder.join("bin/python")
+    packages("TRUEUP_TEST_ONNX", "onnx").join("bin/python")
 }
 
 /// The path, with the programs before it that the tests are to use.

@@ -3,6 +3,7 @@
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,16 @@ use trueup::node::{Node, NodeError, NodeOptions};
 use trueup::place::{AvroStreams, BadRecords, Place, Sources};
 use trueup_core::Micros;
 use trueup_sql::{SourceFile, compile};
+
+/// The folder of packages that `./test` exports in this variable, else the one of this name that it
+/// has left in the target folder.
+pub(crate) fn packages(variable: &str, name: &str) -> PathBuf {
+    let left = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("..").join(name);
+    let folder = std::env::var_os(variable).map_or_else(left, PathBuf::from);
+    let remedy = format!("run ./test once, or let {variable} name a folder that it made");
+    assert!(folder.join("bin/python").exists(), "no packages of {name}: {remedy}");
+    folder
+}
 
 /// 2026-11-24T10:00:00Z, the time on the clocks of these servers.
 pub(crate) const TEN: i64 = 1_795_514_400_000_000;

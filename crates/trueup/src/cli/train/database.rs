@@ -1,18 +1,15 @@
 //! The history of a stream from its table in the settings' database, as it is at one moment.
 
-use crate::cli::{Failure, common};
+use crate::cli::Failure;
+use crate::cli::common::{self, failed};
 use crate::settings::Settings;
 use crate::spool::{Origin, decoded};
-use std::fmt::Display;
 use std::sync::Arc;
 use trueup_offline::History;
 use trueup_sql::Stream;
 use trueup_sql::decode::Decoder;
 
 pub(super) fn history(settings: &Settings, stream: &Arc<Stream>) -> Result<History, Failure> {
-    fn failed(error: impl Display) -> Failure {
-        format!("error: {error}").into()
-    }
     let away = |error| failed(format!("setting database: {error}"));
     let origin = Origin::new(settings.database.as_ref(), stream).map_err(away)?;
     let (name, decoder) = (origin.name(), Decoder::new(Arc::clone(stream)));

@@ -5,7 +5,7 @@ use super::Args;
 use crate::cli::Failure;
 #[cfg(feature = "s3")]
 use crate::{
-    cli::common,
+    cli::common::{self, failed},
     clock::Clock,
     spool::{Spool, s3::Bucket},
 };
@@ -21,10 +21,6 @@ pub(super) fn history(
     watch: &(dyn Fn(Progress) + Sync),
 ) -> Result<History, Failure> {
     use std::path::Path;
-    use trueup_offline::EventFile;
-    fn failed(error: impl std::fmt::Display) -> Failure {
-        format!("error: {error}").into()
-    }
     let bucket = Bucket::new(said, |name| std::env::var(name).ok(), Clock::system());
     let bucket = bucket.map_err(failed)?;
     // Where the training set comes to lie there is room for what it is made of.
@@ -35,9 +31,7 @@ pub(super) fn history(
     let spool = Spool::new(folder.path(), &stream.name);
     let copied = common::runtime()?.block_on(bucket.copy(&spool, &|_, _| {}));
     let copied = copied.map_err(failed)?;
-    let files = EventFile::all(&copied.folder).map_err(failed)?;
-    let named = files.into_iter().zip(&copied.manifest.files);
-    let files: Vec<EventFile> = named.map(|(file, copied)| file.called(&copied.of)).collect();
+    let files = copied.files().map_err(failed)?;
     History::of_files(stream, &files, watch).map_err(failed)
 }
 

@@ -132,20 +132,19 @@ impl Files {
     /// # Errors
     /// [`OfflineError`], with what to do about it.
     pub fn at(path: &Path) -> Result<Files, OfflineError> {
-        let all = EventFile::all(path)?;
-        let name = path.display().to_string();
+        Files::of(path.display().to_string(), EventFile::all(path)?)
+    }
+
+    /// These files, which are called so together.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn of(name: String, all: Vec<EventFile>) -> Result<Files, OfflineError> {
         if all.len() > MAX_FILES {
             let reason = format!("{} files; a history may have {MAX_FILES}", all.len());
             return Err(OfflineError::File { path: name, reason });
         }
         Ok(Files { name, all: Arc::new(all) })
-    }
-
-    /// The same, each called by another name to people: that of what it is a copy of.
-    #[must_use]
-    pub fn called(self, name: &str, each: impl Fn(&Path) -> String) -> Files {
-        let all = self.all.iter().map(|file| file.clone().called(&each(file.path())));
-        Files { name: name.to_owned(), all: Arc::new(all.collect()) }
     }
 
     /// What they are called to people.

@@ -5,6 +5,7 @@ use super::wire::{Wire, text};
 use crate::ingest::FileKind;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use trueup_offline::{ENDINGS, MANIFEST_ENDING};
 
 /// Objects that are listed in one request, as the service bounds it.
 const PAGE: &str = "1000";
@@ -50,7 +51,7 @@ pub(super) async fn objects(wire: &mut Wire, prefix: &str) -> Result<Vec<Object>
 fn nothing(below: &str) -> String {
     format!(
         "the bucket has no object below {below:?}; write s3://BUCKET/PREFIX with the prefix of \
-         objects that end in .parquet, .csv, .json, .jsonl or .ndjson"
+         objects that end in {ENDINGS}"
     )
 }
 
@@ -59,7 +60,7 @@ fn is_hidden(key: &str, below: &str) -> bool {
     let rest = key.strip_prefix(below).unwrap_or(key);
     rest.is_empty()
         || rest.ends_with('/')
-        || rest.ends_with(".manifest.json")
+        || rest.ends_with(MANIFEST_ENDING)
         || rest.split('/').any(|part| part.starts_with(['.', '_']))
 }
 
@@ -67,8 +68,8 @@ fn kind(object: &Object) -> Result<(), S3Error> {
     match FileKind::of(Path::new(&object.key)) {
         Some(_) => Ok(()),
         None => Err(S3Error::Refused(format!(
-            "object {:?}: its ending does not say what it is; rename it to end in .parquet, .csv, \
-             .json, .jsonl or .ndjson, or move it away",
+            "object {:?}: its ending does not say what it is; rename it to end in {ENDINGS}, or \
+             move it away",
             object.key
         ))),
     }

@@ -1,11 +1,11 @@
 //! A request's signature, as AWS wants it (Signature Version 4), for requests without a body. In a
 //! header, so that neither it nor the key's name stands in a URL.
 
+use crate::client::escaped;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fmt::Write;
-use trueup_sql::decode::print::Timestamp;
+use trueup_sql::decode::print::{Hex, Timestamp};
 
 /// Who asks.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ pub(super) fn signed(
     now_us: i64,
 ) -> Vec<(String, String)> {
     let time = time(now_us);
-    let body = hex(&Sha256::digest(b""));
+    let body = Hex(&Sha256::digest(b"")).to_string();
     let mut headers: Vec<(String, String)> =
         request.headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     if service == "s3" {
@@ -65,13 +65,13 @@ pub(super) fn signed(
     let canonical =
         format!("GET\n{}\n{}\n{lines}\n{names}\n{body}", request.path, query(request.query));
     let scope = format!("{}/{region}/{service}/aws4_request", &time[..8]);
-    let digest = hex(&Sha256::digest(canonical.as_bytes()));
-    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
+    let digest = Sha256::digest(canonical.as_bytes());
+    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", Hex(&digest));
     let mut key = mac(format!("AWS4{}", credentials.secret).as_bytes(), &time[..8]);
     for part in [region, service, "aws4_request"] {
         key = mac(&key, part);
     }
-    let signature = hex(&mac(&key, &text));
+    let signature = Hex(&mac(&key, &text)).to_string();
     let id = &credentials.id;
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={id}/{scope},SignedHeaders={names},Signature={signature}"
@@ -90,24 +90,6 @@ pub(super) fn query(parameters: &[(&str, &str)]) -> String {
     pairs.join("&")
 }
 
-/// Escapes all that is not plain; the slashes of a path may stay.
-pub(super) fn escaped(text: &str, is_path: bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            b'/' if is_path => out.push('/'),
-            byte => {
-                // Writing to memory does not fail.
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
-}
-
 /// `YYYYMMDDTHHMMSSZ`.
 fn time(us: i64) -> String {
     let text = Timestamp(us).to_string().replace(['-', ':'], "");
@@ -119,14 +101,6 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing to memory does not fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 #[cfg(test)]

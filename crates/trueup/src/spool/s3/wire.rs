@@ -1,8 +1,9 @@
 //! GETs to a server of S3, one after the other on a kept connection; bodies as they come.
 
 use super::S3Error;
-use super::sign::{Credentials, Unsigned, escaped, query, signed};
+use super::sign::{Credentials, Unsigned, query, signed};
 use crate::authorities::authorities;
+use crate::client::escaped;
 use crate::clock::Clock;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};

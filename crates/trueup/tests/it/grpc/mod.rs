@@ -1,10 +1,10 @@
 //! The gRPC mirror beside HTTP, asked by a client in Python that knows only reflection.
 
 use crate::score::Shelf;
-use crate::support::{SQL, Server, options};
+use crate::support::{SQL, Server, options, packages};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -35,19 +35,9 @@ const CALLS: u64 = 200;
 /// How long a server may take to end while clients watch it: far less than it lets calls go on.
 const END: Duration = Duration::from_secs(5);
 
-/// What `./test` exports, else what it has left in the target folder.
-fn python() -> PathBuf {
-    let given = std::env::var_os("TRUEUP_TEST_GRPC").map(PathBuf::from);
-    let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../grpc"));
-    let python = folder.join("bin/python");
-    let remedy = "run ./test once, or let TRUEUP_TEST_GRPC name a folder that it made";
-    assert!(python.exists(), "no client of gRPC: {remedy}");
-    python
-}
-
 fn client(arguments: &[&str]) -> Command {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/grpc/client.py");
-    let mut command = Command::new(python());
+    let mut command = Command::new(packages("TRUEUP_TEST_GRPC", "grpc").join("bin/python"));
     // Proxies are for others than this machine.
     command.arg(script).args(arguments).env("no_proxy", "127.0.0.1");
     command

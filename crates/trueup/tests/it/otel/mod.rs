@@ -1,11 +1,11 @@
 //! Spans of requests, as a collector gets them that reads OTLP by OpenTelemetry's own messages.
 
 use crate::raw::ask;
-use crate::support::{SQL, Server, payment};
+use crate::support::{SQL, Server, packages, payment};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Lines};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -19,16 +19,6 @@ const MANY: usize = 600;
 
 /// What an answer may take at most while a collector hangs: far less than the exporter waits.
 const SOON: Duration = Duration::from_secs(1);
-
-/// What `./test` exports, else what it has left in the target folder.
-fn python() -> PathBuf {
-    let given = std::env::var_os("TRUEUP_TEST_OTEL").map(PathBuf::from);
-    let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../otel"));
-    let python = folder.join("bin/python");
-    let remedy = "run ./test once, or let TRUEUP_TEST_OTEL name a folder that it made";
-    assert!(python.exists(), "no collector: {remedy}");
-    python
-}
 
 /// It is ended when it is dropped.
 struct Collector {
@@ -48,7 +38,7 @@ impl Drop for Collector {
 impl Collector {
     fn start() -> Collector {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/otel/collector.py");
-        let mut command = Command::new(python());
+        let mut command = Command::new(packages("TRUEUP_TEST_OTEL", "otel").join("bin/python"));
         command.arg(script).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut said = BufReader::new(process.stdout.take().unwrap()).lines();

@@ -6,24 +6,15 @@ use crate::backfill::{
 };
 use crate::from_database::{copies, state};
 use crate::pay::Payment;
+use crate::support::packages;
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use tempfile::TempDir;
 use trueup_store::testing::servers::TestCa;
-
-/// What `./test` exports, else what it has left in the target folder.
-fn python() -> PathBuf {
-    let given = std::env::var_os("TRUEUP_TEST_S3").map(PathBuf::from);
-    let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../s3"));
-    let python = folder.join("bin/python");
-    let remedy = "run ./test once, or let TRUEUP_TEST_S3 name a folder that it made";
-    assert!(python.exists(), "no server of S3: {remedy}");
-    python
-}
 
 /// It is ended when it is dropped.
 struct S3 {
@@ -56,7 +47,7 @@ impl S3 {
 
     fn with(tls: &[String]) -> S3 {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/s3/server.py");
-        let mut command = Command::new(python());
+        let mut command = Command::new(packages("TRUEUP_TEST_S3", "s3").join("bin/python"));
         command.arg(script).args(tls).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.stderr(Stdio::null()).spawn().unwrap();
         let input = process.stdin.take().unwrap();

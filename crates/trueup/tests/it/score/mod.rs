@@ -6,7 +6,7 @@ mod recording;
 mod refusals;
 mod replacing;
 
-use crate::support::{Server, TEN, one_thread, options};
+use crate::support::{Server, TEN, one_thread, options, packages};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -35,15 +35,9 @@ CREATE VIEW large AS SELECT id, amount FROM payments WHERE amount > 100";
 /// How long a new file may take to be in service, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What `./test` exports, else what it has left in the target folder.
-fn packages() -> PathBuf {
-    let given = std::env::var_os("TRUEUP_TEST_ONNX").map(PathBuf::from);
-    let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../onnx"));
-    assert!(
-        folder.join("bin/python").exists(),
-        "no ONNX Runtime: run ./test once, or let TRUEUP_TEST_ONNX name a folder that it made"
-    );
-    folder
+/// ONNX Runtime, and makers of models.
+fn onnx() -> PathBuf {
+    packages("TRUEUP_TEST_ONNX", "onnx")
 }
 
 /// The library within Python's package.
@@ -56,14 +50,14 @@ fn runtime() -> PathBuf {
         let found = entries.into_iter().find(is);
         found.unwrap_or_else(|| panic!("no {begins} in {}", folder.display()))
     };
-    let python = only(packages().join("lib"), "python3");
+    let python = only(onnx().join("lib"), "python3");
     only(python.join("site-packages/onnxruntime/capi"), "libonnxruntime.so")
 }
 
 /// Runs `models.py`, and returns what it prints.
 fn python(arguments: &[&Path]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/score/models.py");
-    let mut command = one_thread(Command::new(packages().join("bin/python")));
+    let mut command = one_thread(Command::new(onnx().join("bin/python")));
     let told = command.arg(script).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&told.stderr);
     assert!(told.status.success(), "{said}");
