@@ -1,5 +1,6 @@
 //! A broker that speaks Kafka's protocol, in a process of its own, so that it can be stopped and
-//! killed: tansu, which keeps everything in memory and so has lost it when it was restarted.
+//! killed: tansu, which keeps everything in memory and so has lost it when it was restarted, or in
+//! objects that outlive it.
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -41,24 +42,37 @@ pub(crate) struct Broker {
     process: Child,
     port: u16,
     options: &'static [&'static str],
+    storage: &'static str,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Broker {
     /// Starts one and returns when it listens.
     pub(crate) fn start() -> Broker {
-        Broker::start_with(&[])
+        Broker::start_with(&[], "memory://tansu/", Vec::new())
+    }
+
+    /// Starts one that has everything again that it acknowledged after it was killed, for as long
+    /// as a server of S3 lives, which these variables name.
+    pub(crate) fn start_kept(environment: Vec<(&'static str, String)>) -> Broker {
+        Broker::start_with(&[], "s3://tansu/", environment)
     }
 
     /// Starts one that takes no request before its sender has proven who he is.
     pub(crate) fn start_guarded() -> Broker {
-        Broker::start_with(&["--authentication"])
+        Broker::start_with(&["--authentication"], "memory://tansu/", Vec::new())
     }
 
-    fn start_with(options: &'static [&'static str]) -> Broker {
+    fn start_with(
+        options: &'static [&'static str],
+        storage: &'static str,
+        environment: Vec<(&'static str, String)>,
+    ) -> Broker {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        Broker { process: spawn(port, options), port, options }
+        let process = spawn(port, options, storage, &environment);
+        Broker { process, port, options, storage, environment }
     }
 
     /// Where it listens.
@@ -73,11 +87,12 @@ impl Broker {
         self.process.wait().unwrap();
     }
 
-    /// Kills it and starts it again on the same port, with nothing in it. No reader may be open:
-    /// asked for a topic it has lost, this broker answers in a way that crashes librdkafka 2.12.1.
+    /// Kills it and starts it again on the same port. One that keeps nothing has nothing then, and
+    /// no reader may be open: asked for a topic it has lost, this broker answers in a way that
+    /// crashes librdkafka 2.12.1.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        self.process = spawn(self.port, self.options);
+        self.process = spawn(self.port, self.options, self.storage, &self.environment);
     }
 
     /// Holds it still: connections stay, nothing is answered.
@@ -145,10 +160,16 @@ pub(crate) fn block_on<T>(answer: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer)
 }
 
-fn spawn(port: u16, options: &[&str]) -> Child {
+fn spawn(
+    port: u16,
+    options: &[&str],
+    storage: &str,
+    environment: &[(&'static str, String)],
+) -> Child {
     let url = format!("tcp://127.0.0.1:{port}");
     let process = Command::new(program())
-        .args(["broker", "--silent", "--storage-engine", "memory://tansu/"])
+        .envs(environment.iter().cloned())
+        .args(["broker", "--silent", "--storage-engine", storage])
         .args(["--listener-url", &url, "--advertised-listener-url", &url])
         .args(options)
         .stdin(Stdio::null())

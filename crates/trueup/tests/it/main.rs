@@ -35,6 +35,7 @@ mod memory;
 mod misses;
 #[cfg(feature = "nats")]
 mod nats_server;
+mod objects;
 mod openapi;
 #[cfg(feature = "otel")]
 mod otel;

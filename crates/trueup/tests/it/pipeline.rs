@@ -6,12 +6,13 @@
 
 use crate::broker::{Broker, PATIENT, SINGLY, fresh};
 use crate::failover::{self, Failover, Lost};
+use crate::objects::Objects;
 use crate::pay;
 use crate::watch::{Log, MAX_STALENESS, Watcher, readable};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -112,11 +113,12 @@ impl Pipeline {
 
     /// The same with a reader that asks all the while, and a bound on staleness that it may meet.
     pub(crate) fn watched(store: &str, workers: usize, seed: u64) -> Pipeline {
-        let staleness = format!("{}s", MAX_STALENESS.as_secs());
-        let mut pipeline = Pipeline::with(store, workers, 2, &staleness);
-        let sent = Arc::clone(&pipeline.sent);
-        pipeline.watcher = Some(Watcher::start(&pipeline.base_url, seed, &sent));
-        pipeline
+        Pipeline::with(store, workers, 2, &bound()).and_reader(seed)
+    }
+
+    fn and_reader(mut self, seed: u64) -> Pipeline {
+        self.watcher = Some(Watcher::start(&self.base_url, seed, &self.sent));
+        self
     }
 
     /// The same with so many partitions of the topic, and a bound on staleness.
@@ -127,6 +129,17 @@ impl Pipeline {
         max_staleness: &str,
     ) -> Pipeline {
         let broker = Broker::start();
+        Pipeline::through(broker, store, workers, partitions, max_staleness)
+    }
+
+    /// The same through this broker.
+    fn through(
+        broker: Broker,
+        store: &str,
+        workers: usize,
+        partitions: u32,
+        max_staleness: &str,
+    ) -> Pipeline {
         let (topic, group) = (fresh("payments"), fresh("group"));
         tokio::task::block_in_place(|| broker.make_topic(&topic, partitions));
         // librdkafka waits as long for the answer to a join as a reader may be silent.
@@ -343,6 +356,11 @@ impl Pipeline {
     }
 }
 
+/// How old a plain answer may be where a reader asks, as settings have it.
+fn bound() -> String {
+    format!("{}s", MAX_STALENESS.as_secs())
+}
+
 pub(crate) fn now_us() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     i64::try_from(now.as_micros()).unwrap()
@@ -372,7 +390,8 @@ fn server(folder: &Path) -> (Running, String) {
     let found = lines.find_map(|line| Some(line.split_once("listening on ")?.1.to_string()));
     let base_url = found.expect("it listens");
     // Whoever reads no more would make it wait for room.
-    std::thread::spawn(move || lines.for_each(drop));
+    let mut log = std::fs::File::create(folder.join("server.log")).unwrap();
+    std::thread::spawn(move || lines.for_each(|line| writeln!(log, "{line}").unwrap()));
     (Running(process), base_url)
 }
 
@@ -430,6 +449,33 @@ async fn two_workers_of_which_one_is_killed_over_and_over_lose_and_double_nothin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_workers_of_which_one_is_killed_over_and_over_lose_and_double_nothing() {
     workers_are_killed(4, 4).await;
+}
+
+/// The broker dies while it is written and read; what it acknowledged is in its objects.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kafka_broker_that_is_killed_and_started_again_under_load_loses_and_doubles_nothing() {
+    let redis = RedisServer::plain();
+    let objects = Objects::start();
+    let broker = Broker::start_kept(objects.environment());
+    let mut pipeline = Pipeline::through(broker, &redis.url(), 2, 2, &bound()).and_reader(23);
+    let mut dice = Dice::new(23);
+    pipeline.begin().await;
+    for _ in 0..rounds() {
+        let [before, away, after] = [dice.below(600), dice.below(1_500), 300];
+        let die = |pipeline: &mut Pipeline| {
+            let (broker, _) = pipeline.kafka.as_mut().unwrap();
+            std::thread::sleep(Duration::from_millis(before));
+            broker.kill();
+            std::thread::sleep(Duration::from_millis(away));
+            broker.restart();
+            std::thread::sleep(Duration::from_millis(after));
+        };
+        pipeline.under_load(die).await;
+        pipeline.assert_vouched_for().await;
+    }
+    pipeline.assert_whole().await;
+    let seen = pipeline.assert_reader_saw_no_hole().await;
+    println!("{} deaths, {} payments: none lost, none doubled; {seen}", rounds(), pipeline.pushed);
 }
 
 /// Row 38: a worker that was given up and comes back writes what others have written meanwhile.

@@ -403,3 +403,31 @@ fn a_producer_refuses_at_once_what_would_wait_above_its_bound_and_reports_what_w
     assert_eq!(producer.waiting_bytes(), 0);
     assert!(told.try_recv().is_err(), "each is told once");
 }
+
+#[test]
+fn a_producer_whose_number_the_broker_has_forgotten_takes_another() {
+    let mut broker = Broker::start();
+    broker.make_topic("topic", 1);
+    let settings = broker.settings_with("topic", "g", &[("message.timeout.ms", "2000")]);
+    let producer = KafkaProducer::open(settings).unwrap();
+    let send = || {
+        let (tell, told) = channel();
+        let sent = Box::new(move |place| tell.send(place).unwrap());
+        producer.send(b"key", b"payload", sent).map_err(|refused| format!("{refused:?}"))?;
+        told.recv_timeout(PATIENCE).unwrap().map_err(|error| error.to_string())
+    };
+    for offset in 0..3 {
+        assert_eq!(send(), Ok((0, offset)));
+    }
+    broker.restart();
+    broker.make_topic("topic", 1);
+    let began = Instant::now();
+    loop {
+        let sent = send();
+        if sent.is_ok() {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{sent:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -15,9 +15,12 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::util::Timeout;
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What a producer asks of librdkafka unless settings say otherwise.
 const PRODUCER: &[(&str, &str)] = &[
@@ -43,11 +46,25 @@ const PRODUCER_ALWAYS: &[(&str, &str)] = &[("enable.idempotence", "true"), ("ack
 /// later. It must neither block nor panic.
 pub type Sent = Box<dyn FnOnce(Result<(u32, u64), SourceError>) + Send + Sync>;
 
+/// How soon after another a producer may be replaced.
+const RENEW_AFTER: Duration = Duration::from_secs(5);
+
 /// Writes records to one topic.
+///
+/// Brokers know a producer by a number. One whose number they have forgotten, or whose records do
+/// not follow those that they have, gets nothing through ever again, so a producer that a record
+/// has failed is replaced: an event that was written twice counts once by its id.
 pub struct KafkaProducer {
     settings: KafkaSettings,
-    producer: ThreadedProducer<Deliveries>,
+    current: Mutex<Current>,
     waiting: Arc<Waiting>,
+}
+
+/// The producer that takes records.
+struct Current {
+    producer: Arc<ThreadedProducer<Deliveries>>,
+    has_failed: Arc<AtomicBool>,
+    made: Instant,
 }
 
 /// One record that waits.
@@ -60,6 +77,20 @@ struct Pending {
 struct Deliveries {
     settings: KafkaSettings,
     waiting: Arc<Waiting>,
+    has_failed: Arc<AtomicBool>,
+}
+
+impl Current {
+    fn make(settings: &KafkaSettings, waiting: &Arc<Waiting>) -> Result<Current, SourceError> {
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let (settings, waiting) = (settings.clone(), Arc::clone(waiting));
+        let config = settings.client(PRODUCER, PRODUCER_ALWAYS);
+        let context =
+            Deliveries { settings: settings.clone(), waiting, has_failed: Arc::clone(&has_failed) };
+        let made = config.create_with_context(context);
+        let producer = made.map_err(|error| failed(&settings, "no producer", &error))?;
+        Ok(Current { producer: Arc::new(producer), has_failed, made: Instant::now() })
+    }
 }
 
 impl KafkaProducer {
@@ -77,15 +108,30 @@ impl KafkaProducer {
     /// As [`KafkaProducer::open`].
     pub fn with_limit(settings: KafkaSettings, limit: usize) -> Result<KafkaProducer, SourceError> {
         let waiting = Arc::new(Waiting::new(limit));
-        let context = Deliveries { settings: settings.clone(), waiting: Arc::clone(&waiting) };
-        let config = settings.client(PRODUCER, PRODUCER_ALWAYS);
-        let made = config.create_with_context(context);
-        let producer = made.map_err(|error| failed(&settings, "no producer", &error))?;
-        Ok(KafkaProducer { settings, producer, waiting })
+        let current = Mutex::new(Current::make(&settings, &waiting)?);
+        Ok(KafkaProducer { settings, current, waiting })
+    }
+
+    /// The producer that takes records, anew if it has failed one.
+    fn producer(&self) -> Arc<ThreadedProducer<Deliveries>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.has_failed.load(Relaxed) && current.made.elapsed() >= RENEW_AFTER {
+            match Current::make(&self.settings, &self.waiting) {
+                Ok(new) => {
+                    let old = std::mem::replace(&mut *current, new).producer;
+                    // What waits there is written or fails in its own time.
+                    std::thread::spawn(move || old.flush(Timeout::Never));
+                }
+                // It was made before, from the same settings; later it may be again.
+                Err(error) => tracing::warn!(%error, "Kafka's producer is not replaced"),
+            }
+        }
+        Arc::clone(&current.producer)
     }
 
     /// Hands a record to the producer and returns at once; `sent` is called when it is in the
-    /// topic. Records with one key go to one partition, in the order of their sending.
+    /// topic. Records with one key go to one partition, in the order of their sending while none
+    /// fails.
     ///
     /// # Errors
     /// [`ProduceError`]; then `sent` is not called.
@@ -94,12 +140,14 @@ impl KafkaProducer {
         self.waiting.take(bytes)?;
         let pending = Box::new(Pending { bytes, sent });
         let record = BaseRecord::with_opaque_to(&self.settings.topic, pending);
-        self.producer.send(record.key(key).payload(payload)).map_err(|(error, record)| {
+        let producer = self.producer();
+        producer.send(record.key(key).payload(payload)).map_err(|(error, record)| {
             self.waiting.release(record.delivery_opaque.bytes);
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
                 let (queued, limit) = (self.waiting.bytes(), self.waiting.limit());
                 return ProduceError::Busy { queued, limit };
             }
+            producer.context().has_failed.store(true, Relaxed);
             ProduceError::Refused(failed(&self.settings, "the event was not taken", &error))
         })
     }
@@ -109,8 +157,18 @@ impl KafkaProducer {
     /// # Errors
     /// When some still wait after this time.
     pub fn flush(&self, bound: Duration) -> Result<(), SourceError> {
-        let flushed = self.producer.flush(bound);
-        flushed.map_err(|error| failed(&self.settings, "events still wait", &error))
+        let until = Instant::now() + bound;
+        let flushed = self.producer().flush(bound);
+        flushed.map_err(|error| failed(&self.settings, "events still wait", &error))?;
+        // One that was replaced may have some yet.
+        while self.waiting.bytes() > 0 {
+            if Instant::now() >= until {
+                let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+                return Err(failed(&self.settings, "events still wait", &late));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Bytes that wait for brokers.
@@ -152,6 +210,7 @@ impl ProducerContext for Deliveries {
 
 impl Deliveries {
     fn failed(&self, error: &KafkaError) -> SourceError {
+        self.has_failed.store(true, Relaxed);
         failed(&self.settings, "the event was not acknowledged", error)
     }
 }
