@@ -49,9 +49,9 @@ impl Log {
                 let broker = Broker::start();
                 let (topic, group) = (fresh("events"), fresh("group"));
                 broker.make_topic(&topic, PARTITIONS);
-                // A call's events of a partition are one batch: this broker lists all batches at
-                // each fetch, and with one for each event it would be its lists that are measured.
-                let together = [("batch.num.messages", "10000"), ("linger.ms", "1")];
+                // A partition's events of some calls are one batch: this broker lists all batches at
+                // each fetch, and with smaller ones it would be its lists that are measured.
+                let together = [("batch.num.messages", "10000"), ("linger.ms", "50")];
                 let settings = broker.settings_with(&topic, &group, &together);
                 let producer = KafkaProducer::open(settings).unwrap();
                 let url = format!("kafka://{}/{topic}?group={group}", broker.address());
@@ -81,7 +81,7 @@ impl Log {
     pub(crate) fn settings(&self) -> String {
         match self {
             Log::Kafka(_, _, url) => {
-                format!("source = '{url}'\n[kafka]\n'fetch.wait.max.ms' = '20'\n")
+                format!("source = '{url}'\n[kafka]\n'fetch.wait.max.ms' = '6'\n")
             }
             Log::Nats(_, _, url) | Log::RedisStream(_, _, url) => format!("source = '{url}'\n"),
         }

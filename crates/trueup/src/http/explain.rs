@@ -18,6 +18,18 @@ use trueup_store::Meta;
 
 pub(super) fn write(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize) {
     out.extend_from_slice(b",\"explain\":");
+    write_lookups(out, reply, row);
+}
+
+/// The same list by itself.
+#[cfg(feature = "grpc")]
+pub(super) fn text(reply: &Reply<'_>, row: usize) -> String {
+    let mut out = Vec::new();
+    write_lookups(&mut out, reply, row);
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+fn write_lookups(out: &mut Vec<u8>, reply: &Reply<'_>, row: usize) {
     array(out, reply.got.answered.rows[row].lookups.iter(), |out, answer| {
         write_lookup(out, reply, answer);
     });

@@ -47,6 +47,10 @@ const BATCH_BYTES: usize = 4 << 20;
 /// How often a quiet partition's freshness is learned and written.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
+/// How often the log is asked for its ends while records of every partition come and say how fresh
+/// it is. It is for the lag alone then, and what arrives meanwhile waits for the log's answer.
+const LAG_EVERY: Duration = Duration::from_secs(2);
+
 /// How often what is in the store is made durable. Until then a loss of power takes it back, and
 /// the log brings it again.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -362,7 +366,7 @@ impl Work {
             Came::Records(records) if records.is_empty() => {}
             came => self.apply(standing, &came)?,
         }
-        if self.heard.elapsed() >= HEARTBEAT {
+        if self.hears_in(standing).is_zero() {
             self.hear(standing)?;
         }
         if standing.is_untold() && self.told.elapsed() >= self.options.store.checkpoint_every() {
@@ -377,11 +381,20 @@ impl Work {
     /// How long a poll may wait: until the next word to the store is due, or the next question to
     /// the log.
     fn patience(&self, standing: &Standing) -> Duration {
-        let next = HEARTBEAT.saturating_sub(self.heard.elapsed());
+        let next = self.hears_in(standing);
         if !standing.is_untold() {
             return next;
         }
         next.min(self.options.store.checkpoint_every().saturating_sub(self.told.elapsed()))
+    }
+
+    /// How long until the log is to be asked for its ends.
+    fn hears_in(&self, standing: &Standing) -> Duration {
+        let oldest_us = standing.owned().map(|(_, place)| place.fresh_us).min();
+        let age_us = self.options.clock.now().0.saturating_sub(oldest_us.unwrap_or(NEVER_US));
+        let age = Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
+        let heard = self.heard.elapsed();
+        HEARTBEAT.saturating_sub(heard.min(age)).min(LAG_EVERY.saturating_sub(heard))
     }
 
     /// Reads these partitions from now on, and says at once what stands at the log's end, so that

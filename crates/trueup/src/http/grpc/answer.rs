@@ -1,5 +1,6 @@
 //! What is answered, as messages: each member as `reply` writes it for HTTP.
 
+use super::super::explain;
 use super::super::record::{self, RowRecord};
 use super::super::reply::Reply;
 use super::super::stages::Stages;
@@ -100,6 +101,7 @@ fn feature_row(reply: &Reply<'_>, row: usize, answer: &RowAnswer) -> FeatureRow 
         event_time: clocked,
         recorded: record.map_or(Recorded::Unspecified, recorded).into(),
         refused: record.and_then(|record| record.refused.clone()),
+        explain: got.explain.then(|| explain::text(reply, row)),
     }
 }
 

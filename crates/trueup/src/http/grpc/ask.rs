@@ -3,7 +3,7 @@
 
 use super::super::features::DEFAULT_DEADLINE_MS;
 use super::super::reply::{array, object};
-use super::messages::{GetFeaturesRequest, Kind, Row, ScoreRequest, Value};
+use super::messages::{Explain, GetFeaturesRequest, Kind, Row, ScoreRequest, Value};
 use crate::json;
 use std::io::Write;
 use std::time::Duration;
@@ -17,20 +17,23 @@ struct Asked<'a> {
     columns: &'a [String],
     deadline_ms: Option<u32>,
     record: bool,
+    explain: Explain,
 }
 
 /// The body of `POST /v1/features/{view}`.
 pub(super) fn features(request: &GetFeaturesRequest, timeout: Option<Duration>) -> Vec<u8> {
     let GetFeaturesRequest { rows, keys, at, columns, deadline_ms, record, .. } = request;
     let (at, deadline_ms, record) = (at.as_deref(), *deadline_ms, *record);
-    body(&Asked { rows, keys, at, columns, deadline_ms, record }, timeout)
+    let explain = request.explain();
+    body(&Asked { rows, keys, at, columns, deadline_ms, record, explain }, timeout)
 }
 
 /// The body of `POST /v1/score/{model}`.
 pub(super) fn score(request: &ScoreRequest, timeout: Option<Duration>) -> Vec<u8> {
     let ScoreRequest { rows, keys, at, deadline_ms, record, .. } = request;
     let (at, deadline_ms, record) = (at.as_deref(), *deadline_ms, *record);
-    body(&Asked { rows, keys, at, columns: &[], deadline_ms, record }, timeout)
+    let (columns, explain) = (&[][..], Explain::Unspecified);
+    body(&Asked { rows, keys, at, columns, deadline_ms, record, explain }, timeout)
 }
 
 /// Events, each as a body has it.
@@ -48,6 +51,11 @@ fn body(asked: &Asked<'_>, timeout: Option<Duration>) -> Vec<u8> {
     let deadline_ms = deadline_ms(asked.deadline_ms, timeout);
     // Writing to memory does not fail, here and below.
     let _ = write!(out, "{{\"deadline_ms\":{deadline_ms},\"record\":{}", asked.record);
+    match asked.explain {
+        Explain::Unspecified => {}
+        Explain::Whole => out.extend_from_slice(b",\"explain\":true"),
+        Explain::Positions => out.extend_from_slice(b",\"explain\":\"positions\""),
+    }
     for (name, rows) in [("rows", asked.rows), ("keys", asked.keys)] {
         // A list that is empty is one that was not sent.
         if !rows.is_empty() {

@@ -53,6 +53,16 @@ pub(super) struct GetFeaturesRequest {
     pub(super) deadline_ms: Option<u32>,
     #[prost(bool, tag = "7")]
     pub(super) record: bool,
+    #[prost(enumeration = "Explain", tag = "8")]
+    pub(super) explain: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
+#[repr(i32)]
+pub(super) enum Explain {
+    Unspecified = 0,
+    Whole = 1,
+    Positions = 2,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -119,6 +129,8 @@ pub(super) struct FeatureRow {
     pub(super) recorded: i32,
     #[prost(string, optional, tag = "10")]
     pub(super) refused: Option<String>,
+    #[prost(string, optional, tag = "11")]
+    pub(super) explain: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -73,7 +73,8 @@ class Mirror:
         self.values += "features" in place and not isinstance(ours, (dict, list))
 
     def features(self, view, body):
-        reply = self.client.call("GetFeatures", {"view": view, **body})
+        explain = {None: 0, True: 1, "positions": 2}[body.get("explain")]
+        reply = self.client.call("GetFeatures", {"view": view, **body, "explain": explain})
         status, told = self.http.ask(f"/v1/features/{view}", body)
         assert status == 200, told
         assert (reply.view, reply.digest) == (told["view"], told["digest"])
@@ -168,6 +169,10 @@ def answered(mirror):
     assert large["statuses"]["big_sum"] == "UNKNOWN" and large["defaulted"] == ["big_sum"], large
     [known] = mirror.features("risk", {"keys": [{"card": 1}], "columns": ["n", "amounts"]})
     assert known["features"].keys() == {"n", "amounts"}
+    [told] = mirror.features("risk", {"rows": [NULLS], "explain": True})
+    assert [frame["counted"] for frame in told["explain"][0]["frames"]], told
+    [told] = mirror.features("risk", {"rows": [NULLS], "explain": "positions"})
+    assert told["explain"][0]["positions"], told
     [new] = mirror.features("risk", {"keys": [{"card": 77}]})
     assert new["status"] == "NOT_FOUND", new
     many = [{**WHOLE, "id": 1000 + n, "ratio": n / 7, "big": n * 10**15} for n in range(200)]

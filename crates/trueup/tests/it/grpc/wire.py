@@ -1,5 +1,7 @@
 """A client of gRPC that knows no service but reflection: what it calls it learns from the server."""
 
+import json
+
 import grpc
 from google.protobuf import descriptor_pool, message_factory, unknown_fields
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
@@ -161,6 +163,8 @@ def row_of(message):
     for name in ("event_time", "refused"):
         if message.HasField(name):
             row[name] = getattr(message, name)
+    if message.HasField("explain"):
+        row["explain"] = json.loads(message.explain)
     return row
 
 
