@@ -49,8 +49,8 @@ impl Log {
                 let broker = Broker::start();
                 let (topic, group) = (fresh("events"), fresh("group"));
                 broker.make_topic(&topic, PARTITIONS);
-                // A partition's events of some calls are one batch: this broker lists all batches at
-                // each fetch, and with smaller ones it would be its lists that are measured.
+                // A partition's events of some calls are one batch: this broker lists all batches
+                // at each fetch, and with smaller ones it would be its lists that are measured.
                 let together = [("batch.num.messages", "10000"), ("linger.ms", "50")];
                 let settings = broker.settings_with(&topic, &group, &together);
                 let producer = KafkaProducer::open(settings).unwrap();
