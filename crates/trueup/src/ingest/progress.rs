@@ -79,6 +79,9 @@ struct Lanes {
     counted: Option<BTreeSet<u64>>,
     /// What ended those that go on no more.
     ended: BTreeMap<u64, String>,
+    /// By partition, one past the last record that was written here: workers ask the log for its
+    /// ends now and then only.
+    pushed: BTreeMap<u32, u64>,
 }
 
 impl Lanes {
@@ -92,6 +95,9 @@ impl Lanes {
             known.records = known.records.min(applied.records);
             known.end = known.end.max(applied.end);
             known.fresh_us = known.fresh_us.min(applied.fresh_us);
+        }
+        for (partition, known) in &mut slowest {
+            known.end = known.end.max(self.pushed.get(partition).copied().unwrap_or(0));
         }
         slowest
     }
@@ -159,6 +165,16 @@ impl Progress {
         });
     }
 
+    /// The log has all records of these partitions below these offsets.
+    pub(super) fn written(&self, ends: &[(u32, u64)]) {
+        self.lanes.send_modify(|lanes| {
+            for &(partition, end) in ends {
+                let known = lanes.pushed.entry(partition).or_default();
+                *known = end.max(*known);
+            }
+        });
+    }
+
     /// Why a worker goes on no more, with the remedy; none while it does.
     pub fn ended(&self, lane: u64) -> Option<String> {
         self.lanes.borrow().ended.get(&lane).cloned()
@@ -212,5 +228,21 @@ impl Bell {
         let waited = self.ringing.wait_timeout_while(rings, bound, |rings| *rings == *heard);
         let (rings, _) = waited.unwrap_or_else(PoisonError::into_inner);
         *heard = *rings;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_here_is_behind_before_a_worker_asks_the_log_for_its_end() {
+        let progress = Progress::default();
+        let applied = Applied { records: 3, end: 3, fresh_us: 7 };
+        progress.advance(0, [(0, applied), (1, applied)].into());
+        progress.written(&[(1, 9), (2, 4)]);
+        progress.written(&[(1, 5)]);
+        let ends: Vec<u64> = progress.partitions().values().map(|applied| applied.end).collect();
+        assert_eq!(ends, [3, 9], "and nothing of a partition that is not read here");
     }
 }

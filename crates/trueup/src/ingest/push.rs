@@ -305,6 +305,7 @@ impl Pusher {
         }
         Counts::add(&counts.accepted, accepted as u64);
         Counts::add(&counts.unknown_fields, unknown_fields);
+        self.progress[stream].written(&places);
         self.wakes[stream].ring();
         Ok(Pushed { accepted, rejected, places })
     }
