@@ -167,11 +167,13 @@ impl Progress {
 
     /// The log has all records of these partitions below these offsets.
     pub(super) fn written(&self, ends: &[(u32, u64)]) {
-        self.lanes.send_modify(|lanes| {
+        self.lanes.send_if_modified(|lanes| {
             for &(partition, end) in ends {
                 let known = lanes.pushed.entry(partition).or_default();
                 *known = end.max(*known);
             }
+            // Nobody waits for an end, and those who wait for records need not look again.
+            false
         });
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use trueup_sql::decode::print::Timestamp;
 
 /// The bucket, and so the first part of each path.
-pub(crate) const BUCKET: &str = "tansu";
+const BUCKET: &str = "tansu";
 
 /// Nobody asks a single object when it was stored; clients want the header.
 const SOME_TIME: &str = "Thu, 01 Jan 1970 00:00:00 GMT";

@@ -390,7 +390,7 @@ fn server(folder: &Path) -> (Running, String) {
     let found = lines.find_map(|line| Some(line.split_once("listening on ")?.1.to_string()));
     let base_url = found.expect("it listens");
     // Whoever reads no more would make it wait for room.
-    let mut log = std::fs::File::create(folder.join("server.log")).unwrap();
+    let mut log = std::fs::File::options().append(true).open(folder.join("server.log")).unwrap();
     std::thread::spawn(move || lines.for_each(|line| writeln!(log, "{line}").unwrap()));
     (Running(process), base_url)
 }

@@ -56,15 +56,9 @@ const RENEW_AFTER: Duration = Duration::from_secs(5);
 /// has failed is replaced: an event that was written twice counts once by its id.
 pub struct KafkaProducer {
     settings: KafkaSettings,
-    current: Mutex<Current>,
+    /// The one that takes records.
+    current: Mutex<Arc<ThreadedProducer<Deliveries>>>,
     waiting: Arc<Waiting>,
-}
-
-/// The producer that takes records.
-struct Current {
-    producer: Arc<ThreadedProducer<Deliveries>>,
-    has_failed: Arc<AtomicBool>,
-    made: Instant,
 }
 
 /// One record that waits.
@@ -73,24 +67,25 @@ struct Pending {
     sent: Sent,
 }
 
-/// Reports deliveries.
+/// Reports deliveries of one producer.
 struct Deliveries {
     settings: KafkaSettings,
     waiting: Arc<Waiting>,
-    has_failed: Arc<AtomicBool>,
+    /// When the producer was made.
+    made: Instant,
+    /// Whether it has failed a record.
+    has_failed: AtomicBool,
 }
 
-impl Current {
-    fn make(settings: &KafkaSettings, waiting: &Arc<Waiting>) -> Result<Current, SourceError> {
-        let has_failed = Arc::new(AtomicBool::new(false));
-        let (settings, waiting) = (settings.clone(), Arc::clone(waiting));
-        let config = settings.client(PRODUCER, PRODUCER_ALWAYS);
-        let context =
-            Deliveries { settings: settings.clone(), waiting, has_failed: Arc::clone(&has_failed) };
-        let made = config.create_with_context(context);
-        let producer = made.map_err(|error| failed(&settings, "no producer", &error))?;
-        Ok(Current { producer: Arc::new(producer), has_failed, made: Instant::now() })
-    }
+fn made(
+    settings: &KafkaSettings,
+    waiting: &Arc<Waiting>,
+) -> Result<Arc<ThreadedProducer<Deliveries>>, SourceError> {
+    let config = settings.client(PRODUCER, PRODUCER_ALWAYS);
+    let (waiting, made, has_failed) = (Arc::clone(waiting), Instant::now(), AtomicBool::default());
+    let context = Deliveries { settings: settings.clone(), waiting, made, has_failed };
+    let producer = config.create_with_context(context);
+    producer.map(Arc::new).map_err(|error| failed(settings, "no producer", &error))
 }
 
 impl KafkaProducer {
@@ -108,17 +103,18 @@ impl KafkaProducer {
     /// As [`KafkaProducer::open`].
     pub fn with_limit(settings: KafkaSettings, limit: usize) -> Result<KafkaProducer, SourceError> {
         let waiting = Arc::new(Waiting::new(limit));
-        let current = Mutex::new(Current::make(&settings, &waiting)?);
+        let current = Mutex::new(made(&settings, &waiting)?);
         Ok(KafkaProducer { settings, current, waiting })
     }
 
     /// The producer that takes records, anew if it has failed one.
     fn producer(&self) -> Arc<ThreadedProducer<Deliveries>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.has_failed.load(Relaxed) && current.made.elapsed() >= RENEW_AFTER {
-            match Current::make(&self.settings, &self.waiting) {
+        let Deliveries { made: since, has_failed, .. } = &**current.context();
+        if has_failed.load(Relaxed) && since.elapsed() >= RENEW_AFTER {
+            match made(&self.settings, &self.waiting) {
                 Ok(new) => {
-                    let old = std::mem::replace(&mut *current, new).producer;
+                    let old = std::mem::replace(&mut *current, new);
                     // What waits there is written or fails in its own time.
                     std::thread::spawn(move || old.flush(Timeout::Never));
                 }
@@ -126,7 +122,7 @@ impl KafkaProducer {
                 Err(error) => tracing::warn!(%error, "Kafka's producer is not replaced"),
             }
         }
-        Arc::clone(&current.producer)
+        Arc::clone(&current)
     }
 
     /// Hands a record to the producer and returns at once; `sent` is called when it is in the
