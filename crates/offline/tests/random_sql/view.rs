@@ -58,7 +58,7 @@ pub(crate) fn definition(g: &mut Gen) -> Definition {
     let id = g.pick(&TRANSACTIONS_TABLE.ids);
     let streams = TRANSACTIONS_TABLE.create(id) + &LOGINS_TABLE.create(LOGINS_TABLE.ids[0]);
     let relation = relation(g, id);
-    let filter = match g.one_in(3) {
+    let filter = match g.one_in(8) {
         true => {
             g.note("WHERE");
             format!("\nWHERE {}", lenient(g, &relation.columns))

@@ -69,10 +69,11 @@ pub(crate) fn relation(g: &mut Gen, id: &'static str) -> Relation {
         }
     };
     let qualified = g.one_in(3);
-    match g.below(4) {
-        0 => plain(table.name.into(), table.name, qualified),
-        1 => plain(format!("{} AS t", table.name), "t", qualified),
-        2 => {
+    // A WHERE takes away half of the rows that are to be compared.
+    match g.below(8) {
+        0..3 => plain(table.name.into(), table.name, qualified),
+        3..6 => plain(format!("{} AS t", table.name), "t", qualified),
+        6 => {
             g.note("FROM a subselect with WHERE");
             let condition = lenient(g, &table.columns(""));
             plain(format!("(SELECT * FROM transactions WHERE {condition}) AS t"), "t", qualified)

@@ -154,6 +154,7 @@ fn text(all: &[Measured]) -> String {
                 "capacity   {:.0} requests/s over {} connections ({} errors)\n",
                 capacity.per_second, capacity.connections, capacity.errors
             );
+            out.extend(capacity.first_error.iter().map(first_error));
         }
         out.extend(measured.open_loop.iter().map(table));
         if place > 0 {
@@ -175,8 +176,12 @@ fn table(report: &LoadReport) -> String {
         out += &line("retrieval", &report.retrieval);
     }
     out += &line("late start", &report.late_start);
-    out.extend(report.first_error.iter().map(|first| format!("first error: {first}\n")));
+    out.extend(report.first_error.iter().map(first_error));
     out
+}
+
+fn first_error(first: &String) -> String {
+    format!("first error: {first}\n")
 }
 
 fn line(name: &str, times: &Percentiles) -> String {

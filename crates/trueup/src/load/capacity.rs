@@ -32,6 +32,8 @@ pub struct Capacity {
     pub seconds: f64,
     /// Connections that were kept busy.
     pub connections: usize,
+    /// Why the first request of some connection that failed did.
+    pub first_error: Option<String>,
 }
 
 /// What one connection's loop came to.
@@ -63,12 +65,13 @@ pub async fn find_capacity(load: &Load, duration: Duration) -> Result<Capacity, 
     let lanes = lanes(duration).await;
     let seconds = start.elapsed().as_secs_f64();
     let count = lanes.iter().map(|lane| lane.good).sum();
-    if count == 0 {
-        let first = lanes.into_iter().find_map(|lane| lane.first_error);
-        return Err(LoadError::NothingAnswered { first: first.unwrap_or_default() });
-    }
     let errors = lanes.iter().map(|lane| lane.errors).sum();
-    Ok(Capacity { per_second: count as f64 / seconds, count, errors, seconds, connections })
+    let first_error = lanes.into_iter().find_map(|lane| lane.first_error);
+    if count == 0 {
+        return Err(LoadError::NothingAnswered { first: first_error.unwrap_or_default() });
+    }
+    let per_second = count as f64 / seconds;
+    Ok(Capacity { per_second, count, errors, seconds, connections, first_error })
 }
 
 /// Sends one request after the other until `duration` is over, at least one.

@@ -4,9 +4,11 @@
 
 use crate::backfill::{Server, project, said, trueup};
 use crate::pay::push;
+use crate::postgres_server::free_port;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
+use trueup_store::testing::servers::{RedisServer, Setup};
 
 fn status(folder: &Path, arguments: &[&str]) -> Output {
     trueup(folder, &[&["status"], arguments].concat()).output().unwrap()
@@ -101,6 +103,32 @@ async fn an_embedded_store_is_told_of_whether_a_process_has_it_or_not() {
     assert_eq!(shape(&text), expected, "{text}");
 }
 
+/// A worker's own folder is no trouble: it ended with 1 beside each that was well.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_that_has_the_local_log_is_asked_for_it() {
+    let redis = RedisServer::start(Setup::default());
+    let folder = project(&format!("redis://127.0.0.1:{}", redis.port()));
+    let folder = folder.path();
+    let settings = std::fs::read_to_string(folder.join("trueup.toml")).unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let settings = settings.replace("127.0.0.1:0", &listen);
+    std::fs::write(folder.join("trueup.toml"), settings).unwrap();
+    let server = Server::start(folder);
+    assert!(push(&server.client, 0..50, true).await);
+    let (running, code) = told(folder, &[]);
+    assert_eq!((&running["troubles"], code), (&json!([]), Some(0)), "{running:#}");
+    assert_eq!(running["asked"], format!("http://{listen}"));
+    assert_eq!(running["streams"][0]["partitions"][0]["end"], 50, "{running:#}");
+    let listen = ["--listen", "127.0.0.1:0"];
+    server.stop();
+    let server = Server::with(folder, &[&["run"][..], &listen].concat());
+    let (unheard, code) = told(folder, &[]);
+    assert_eq!(code, Some(1), "nobody listens where the settings say: {unheard:#}");
+    assert_says(unheard["troubles"][0].as_str().unwrap(), &["is in use by", "with --url"]);
+    assert_eq!(unheard["store"]["buckets"]["sound"], 64, "it looks itself: {unheard:#}");
+    server.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_programs_read_has_these_fields() {
     let folder = project("embedded:data");
@@ -166,7 +194,6 @@ mod on_redis_and_kafka {
     use std::io::{BufRead, BufReader};
     use std::process::Stdio;
     use std::time::{Duration, Instant};
-    use trueup_store::testing::servers::{RedisServer, Setup};
 
     const SECRET: &str = "sesame";
 

@@ -115,13 +115,15 @@ impl Sender {
     }
 
     /// Sends rows, each one JSON object in one line, until all are acknowledged; `each` gets the
-    /// rows of a call and what the server said of them.
+    /// rows of a call and what the server said of them. Says on standard error when it begins to
+    /// try again.
     pub(in crate::cli) fn send(
         &mut self,
         mut rows: &[Vec<u8>],
         mut each: impl FnMut(&[Vec<u8>], Word),
     ) -> Result<(), Pushing> {
         let mut until = Instant::now() + self.retry_for;
+        let mut is_told = false;
         while !rows.is_empty() {
             let (call, rest) = rows.split_at(fitting(rows, self.limit));
             match self.call(call)? {
@@ -129,12 +131,17 @@ impl Sender {
                     each(call, word);
                     rows = rest;
                     until = Instant::now() + self.retry_for;
+                    is_told = false;
                     self.limit = (self.limit * 2).min(CALL_BYTES);
                 }
                 Err(why) if Instant::now() >= until => {
                     return Err(Pushing::Server(format!("{why}; gave up (--retry-for)")));
                 }
-                Err(_) => {
+                Err(why) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        let seconds = self.retry_for.as_secs_f64();
+                        eprintln!("{why}; trying again for {seconds} s");
+                    }
                     self.limit = (self.limit / 2).max(MIN_CALL_BYTES);
                     std::thread::sleep(PAUSE);
                 }

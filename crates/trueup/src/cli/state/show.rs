@@ -25,6 +25,9 @@ impl Shown<'_> {
         let mut text = format!("group {}  {}\n", group.name, group.digest);
         let mut line = |line: String| text.extend(["  ", line.as_str(), "\n"]);
         let (base, tail) = self.bytes();
+        if !self.is_stored() {
+            line("nothing is stored of this key".to_string());
+        }
         line(format!("{} bytes: base {base}, tail {tail}; {}", base + tail, keep(group)));
         match &self.inspected {
             Err(damage) => line(format!("damaged: {damage}")),
@@ -55,6 +58,7 @@ impl Shown<'_> {
             "group": self.group.name,
             "digest": self.group.digest.to_string(),
             "keeps": keep(self.group),
+            "stored": self.is_stored(),
             "bytes": base_bytes + tail_bytes,
             "base_bytes": base_bytes,
             "tail_bytes": tail_bytes,
@@ -80,6 +84,12 @@ impl Shown<'_> {
             }
         }
         shown
+    }
+
+    /// Whether the store has anything of the key; an event of it that no worker has applied yet is
+    /// only in the log.
+    fn is_stored(&self) -> bool {
+        self.bytes() != (0, 0)
     }
 
     /// Bytes of base and tail.

@@ -27,6 +27,12 @@ pub(in crate::cli) struct Asker {
     watch: bool,
 }
 
+/// Why this process has not the local log.
+struct NoLog {
+    why: String,
+    is_in_use: bool,
+}
+
 impl Asker {
     /// One that has opened nothing yet. With `watch` it is asked again and again.
     pub(in crate::cli) fn new(
@@ -66,6 +72,14 @@ impl Asker {
             }
             Place::Redis(redis) => {
                 let local = self.local(&redis.data);
+                // Who has the local log knows all that can be asked from here, and the log too.
+                if let Err(NoLog { is_in_use: true, .. }) = &local {
+                    let status = self.server(None).await;
+                    let is_of_ours = status.store.url == self.settings.store.to_string();
+                    if status.troubles.is_empty() && is_of_ours {
+                        return status;
+                    }
+                }
                 self.here(local).await
             }
             // Whoever holds it would keep the process from starting that it belongs to.
@@ -89,32 +103,35 @@ impl Asker {
     }
 
     /// The local log, where there is one that nobody has.
-    fn local(&self, dir: &Path) -> Result<Arc<Log>, String> {
+    fn local(&self, dir: &Path) -> Result<Arc<Log>, NoLog> {
+        let no_log = |why| Err(NoLog { why, is_in_use: false });
         if self.watch {
             let dir = dir.display();
-            return Err(format!("--watch leaves {dir} to its process; ask that with --url"));
+            return no_log(format!("--watch leaves {dir} to its process; ask that with --url"));
         }
         if !Log::is_in(dir) {
-            return Err(format!("there is no log in {}", dir.display()));
+            return no_log(format!("there is no log in {}", dir.display()));
         }
-        Log::open(dir, Options::LOG).map(Arc::new).map_err(|error| match error {
-            error @ StoreError::InUse { .. } => {
+        match Log::open(dir, Options::LOG) {
+            Ok(log) => Ok(Arc::new(log)),
+            Err(error @ StoreError::InUse { .. }) => {
                 let said = error.to_string();
                 let said = said.strip_suffix(error.advice().remedy).unwrap_or(&said).trim_end();
-                format!("{said} Ask that process with --url")
+                let why = format!("{said} Ask that process with --url");
+                Err(NoLog { why, is_in_use: true })
             }
-            error => error.to_string(),
-        })
+            Err(error) => no_log(error.to_string()),
+        }
     }
 
     /// Asks store and sources from this process.
-    async fn here(&mut self, local: Result<Arc<Log>, String>) -> Status {
+    async fn here(&mut self, local: Result<Arc<Log>, NoLog>) -> Status {
         let url = self.settings.store.to_string();
         let store = match &self.store {
             Some(store) => Ok(Arc::clone(store)),
             None => node::open(&self.settings.store, false).await.map(|(store, _)| store),
         };
-        let local = local.as_ref().map_err(Clone::clone);
+        let local = local.as_ref().map_err(|no_log| no_log.why.clone());
         match store {
             Ok(store) => {
                 let status = self.looker.look(url, Ok(&*store), local).await;
@@ -128,7 +145,8 @@ impl Asker {
     /// The same without a state.
     async fn nowhere(&mut self, dir: &Path, why: String) -> Status {
         let (url, local) = (self.settings.store.to_string(), self.local(dir));
-        self.looker.look(url, Err(why), local.as_ref().map_err(Clone::clone)).await
+        let local = local.as_ref().map_err(|no_log| no_log.why.clone());
+        self.looker.look(url, Err(why), local).await
     }
 
     /// Asks a server; `held` is why this process cannot look itself.
