@@ -1,4 +1,4 @@
-//! The callers' own threads.
+//! The callers' own thread.
 //!
 //! Callers are other processes in the world. Here they share the processors with the server, which
 //! the figures include; but they must not share its runtime, where a caller would find its reply
@@ -12,13 +12,15 @@ use tokio::runtime::{Builder, Runtime};
 pub(super) struct Callers(Option<Runtime>);
 
 impl Callers {
-    /// As many threads as there are processors.
+    /// One thread: it sends several times what the server answers, and of more the processors would
+    /// be busy with handing requests from one to the other.
     pub(super) fn new() -> Result<Callers, Failure> {
-        let runtime = Builder::new_multi_thread().thread_name("caller").enable_all().build()?;
+        let mut threads = Builder::new_multi_thread();
+        let runtime = threads.worker_threads(1).thread_name("caller").enable_all().build()?;
         Ok(Callers(Some(runtime)))
     }
 
-    /// Runs `asking` on the callers' threads, and gives its result.
+    /// Runs `asking` on the callers' thread, and gives its result.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         asking: impl Future<Output = Result<T, Failure>> + Send + 'static,

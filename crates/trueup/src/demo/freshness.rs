@@ -57,7 +57,8 @@ pub(super) async fn measure(
     let rate = capacity * READING_SHARE;
     let phase = Phase::begin("freshness", None);
     // What is read meanwhile is not compared: the state is moving.
-    let reading = load(Way::Store, &url, &bodies, &Arc::new(Served::new(bodies.len())))?;
+    let forgotten = Arc::new(Served::new(bodies.len()));
+    let reading = load(Way::Store, &url, &bodies, &forgotten, 0)?;
     let reading =
         tokio::spawn(async move { open_loop(&reading, OpenLoop::new(rate, seconds)).await });
     let client = Client::new(&ClientOptions { base_url: url, ..ClientOptions::default() })?;

@@ -535,24 +535,32 @@ async fn a_state_that_a_worker_is_at_work_on_is_not_dropped() {
     assert_taken_over(folder.path(), 300, 400).await;
 }
 
+/// The settings of a stream that comes from a new topic of three partitions.
+#[cfg(feature = "kafka")]
+pub(crate) fn of_topic(broker: &crate::broker::Broker) -> String {
+    use crate::broker::{PATIENT, SINGLY, fresh};
+    let (topic, group) = (fresh("payments"), fresh("group"));
+    tokio::task::block_in_place(|| broker.make_topic(&topic, 3));
+    format!(
+        "source = 'kafka://{}/{topic}?group={group}'\n[kafka]\n'{}' = '{}'\n'{}' = '{}'\n\
+         'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n",
+        broker.address(),
+        PATIENT.0,
+        PATIENT.1,
+        SINGLY.0,
+        SINGLY.1
+    )
+}
+
 /// The topic's first records are in the history: whoever applied them again would count them twice.
 #[cfg(feature = "kafka")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_a_topic_takes_over_where_the_history_ends() {
-    use crate::broker::{Broker, PATIENT, SINGLY, fresh};
-    let (redis, broker) = (RedisServer::plain(), Broker::start());
-    let (topic, group) = (fresh("payments"), fresh("group"));
-    tokio::task::block_in_place(|| broker.make_topic(&topic, 3));
+    let (redis, broker) = (RedisServer::plain(), crate::broker::Broker::start());
     let folder = project(&redis.url());
     let path = folder.path().join("trueup.toml");
     let settings = std::fs::read_to_string(&path).unwrap();
-    let source = format!("kafka://{}/{topic}?group={group}", broker.address());
-    let settings = format!(
-        "{settings}source = '{source}'\n[kafka]\n'{}' = '{}'\n'{}' = '{}'\n\
-         'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n",
-        PATIENT.0, PATIENT.1, SINGLY.0, SINGLY.1
-    );
-    std::fs::write(&path, settings).unwrap();
+    std::fs::write(&path, settings + &of_topic(&broker)).unwrap();
     let server = Server::of(folder.path(), "serve");
     for first in (0..800).step_by(100) {
         assert!(push(&server.client, first..first + 100, false).await);

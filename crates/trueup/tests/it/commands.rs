@@ -29,9 +29,7 @@ async fn bench_tells_retrieval_apart_and_measures_others_in_the_same_run() {
     server.push("payments", json!([payment(1, 60, "1.00")])).await;
     let feast = format!("http://{}", server.address);
     let bench = ["bench", "risk", "--rows", "rows.jsonl", "--seconds", "1", "--output", "json"];
-    // So few callers that none has to wait for a turn: who would wait too long is refused, as on a
-    // machine that is busy otherwise, and that is no fault.
-    let beside = ["--connections", "2", "--floor", "--svg", "bench.svg", "--feast", &feast];
+    let beside = ["--floor", "--svg", "bench.svg", "--feast", &feast];
     let features = ["--feast-features", "risk:payments_last_hour", "--feast-entity"];
     let all = [&bench[..], &beside, &features, &["card"]].concat();
     let output = against(&server, folder.path(), &all).await;
@@ -40,8 +38,12 @@ async fn bench_tells_retrieval_apart_and_measures_others_in_the_same_run() {
     let names: Vec<_> = told["beside"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["feast", "floor"]);
     for one in [&told, &told["beside"][0], &told["beside"][1]] {
+        // Where the machine is busy otherwise, a request too many is refused, or not even sent.
         for part in ["capacity", "open_loop"] {
-            assert_eq!(one[part]["errors"], 0, "{}", one[part]);
+            let why = one[part]["first_error"].as_str();
+            let is_refusal = |why: &str| why.starts_with("status 503") || why.contains("not sent");
+            assert!(why.is_none_or(is_refusal), "{}", one[part]);
+            assert_eq!(one[part]["errors"] == 0, why.is_none(), "{}", one[part]);
         }
         assert!(one["capacity"]["per_second"].as_f64().unwrap() > 0.0, "{one}");
     }

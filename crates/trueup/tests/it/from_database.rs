@@ -194,6 +194,40 @@ async fn rows_that_the_log_brings_are_left_out_of_the_table_and_count_once() {
     }
 }
 
+/// Each log is read by its own reader, and has its own notion of an end.
+#[cfg(all(feature = "kafka", feature = "nats"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_broker_brings_are_left_out_of_the_table_and_count_once() {
+    use crate::nats_server::NatsServer;
+    use async_nats::jetstream::stream::Config;
+    use trueup_store::testing::servers::RedisServer;
+    let (kafka, nats) = (crate::broker::Broker::start(), NatsServer::start());
+    let redis = RedisServer::plain();
+    tokio::task::block_in_place(|| nats.make_stream("pay", Config::default()));
+    let sources = [
+        crate::backfill::of_topic(&kafka),
+        format!("source = '{}'\n", nats.url("pay", 2)),
+        format!("source = 'redis-stream://127.0.0.1:{}/pay?partitions=2'\n", redis.port()),
+    ];
+    for source in sources {
+        let folder = on_sqlite(0..1_000);
+        settle(&folder, |said| {
+            let (top, tables) = said.split_once("[database_tables").unwrap();
+            format!("{top}{source}[database_tables{tables}")
+        });
+        // The log has 400 to 899, the table has all.
+        let server = Server::start(folder.path());
+        assert!(push(&server.client, 400..900, true).await);
+        server.stop();
+        let output = backfill(&folder, &["--up-to", "first", "--again", "--output", "json"]);
+        assert_done(&output);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = (&report["left_out"], &report["rows"]);
+        assert_eq!(found, (&json!(500), &json!(500)), "{source}: {report}");
+        assert_taken_over(folder.path(), 1_000, 1_300).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_with_more_events_than_may_be_held_is_refused_and_nothing_is_left() {
     let folder = on_sqlite(0..100);
