@@ -100,7 +100,7 @@ pub(crate) async fn is_taken(client: &Client, ids: Range<i64>) -> bool {
 }
 
 /// Asks for what the payments `0..end`, which are all applied, sum to by every key, and compares it
-/// with a plain count; `false` if the server went away meanwhile.
+/// with a plain count; `false` if the server went away meanwhile, or is too busy.
 pub(crate) async fn counts_are_right(client: &Client, end: i64) -> bool {
     counted(client, end, |_, _| true).await
 }
@@ -128,6 +128,9 @@ async fn counted(client: &Client, end: i64, is_fit: impl Fn(&str, &Value) -> boo
         let Ok((status, reply)) = post(client, "/v1/features/risk", body).await else {
             return false;
         };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return false;
+        }
         assert_eq!(status, StatusCode::OK, "{reply}");
         for number in 0..keys {
             let row = &reply["rows"][number as usize];
@@ -154,7 +157,10 @@ pub(crate) async fn are_vouched_for(client: &Client, since_us: i64) -> bool {
     for (key, keys, column) in asked.into_iter().chain([("merchant", MERCHANTS, "n_merchant")]) {
         let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
         let body = json!({ "keys": each, "columns": [column], "deadline_ms": 10_000 });
-        let (_, reply) = post(client, "/v1/features/risk", body).await.unwrap();
+        let (status, reply) = post(client, "/v1/features/risk", body).await.unwrap();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return false;
+        }
         let rows = reply["rows"].as_array().unwrap();
         if !rows.iter().all(|row| is_vouched_for(key, row, since_us)) {
             return false;

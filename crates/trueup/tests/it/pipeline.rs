@@ -45,6 +45,9 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(90);
 /// How long a share of partitions lasts where workers come and go.
 const SHARE_EVERY: Duration = Duration::from_secs(8);
 
+/// How long a member of the group may take no record before it is given up.
+const SILENT_FOR: Duration = Duration::from_secs(15);
+
 /// Partitions of the topic.
 const PARTITIONS: u32 = 4;
 
@@ -147,13 +150,14 @@ impl Pipeline {
             "store = '{store}'\nsource = 'kafka://{}/{topic}?group={group}'\n\
              max_staleness = '{max_staleness}'\n[kafka]\n'{}' = '{}'\n'{}' = '{}'\n\
              'session.timeout.ms' = '6000'\n'heartbeat.interval.ms' = '200'\n\
-             'max.poll.interval.ms' = '15000'\n\
+             'max.poll.interval.ms' = '{}'\n\
              'max.in.flight.requests.per.connection' = '1'\n",
             broker.address(),
             PATIENT.0,
             PATIENT.1,
             SINGLY.0,
             SINGLY.1,
+            SILENT_FOR.as_millis(),
         );
         Pipeline { kafka: Some((broker, topic)), ..Pipeline::on(&lines, workers) }
     }
@@ -628,6 +632,22 @@ async fn failovers_of_a_cluster_that_lose_writes_lose_no_event() {
     }
     println!("{lost}; {} payments: none lost, none doubled", pipeline.pushed);
     assert!(lost.bytes > 0, "writes were lost: {lost}");
+}
+
+/// Members of a group that wait for the store take no records meanwhile, and their broker gives them
+/// up: they must come back to it by themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_away_for_longer_than_members_may_be_silent_is_caught_up() {
+    let redis = RedisServer::plain();
+    let mut pipeline = Pipeline::start(&redis.url(), 2);
+    pipeline.begin().await;
+    redis.freeze();
+    pipeline.push(BETWEEN).await;
+    tokio::time::sleep(SILENT_FOR + Duration::from_secs(5)).await;
+    redis.thaw();
+    pipeline.push(BETWEEN).await;
+    pipeline.assert_whole().await;
+    assert!(pipeline.rewinds() > 0);
 }
 
 /// Row 20: the log is out of reach. Answers that are not marked would say that nothing happened.
