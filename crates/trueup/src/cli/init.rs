@@ -1,6 +1,6 @@
 //! `trueup init`: a new project that a person can start from.
 
-use super::Failure;
+use super::{Failure, common};
 use crate::simulate::SIMULATED_SQL;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -60,12 +60,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     write(&folder.join("trueup.toml"), &settings)?;
     write(&definitions.join("fraud.sql"), SIMULATED_SQL)?;
     write(&folder.join(".gitignore"), "/data\n")?;
-    println!("made {}: trueup.toml, definitions/fraud.sql", folder.display());
-    println!("next:");
-    println!("  cd {}", folder.display());
-    println!("  trueup check");
-    println!("  trueup run");
-    Ok(())
+    let folder = folder.display();
+    common::print(&format!(
+        "made {folder}: trueup.toml, definitions/fraud.sql\n\
+         next:\n  cd {folder}\n  trueup check\n  trueup run\n"
+    ))
 }
 
 /// Writes a file that must not be there yet.

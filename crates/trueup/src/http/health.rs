@@ -103,7 +103,10 @@ async fn parts(app: &App) -> Vec<Part> {
     let fresh = freshness(app, &live).await;
     parts.extend(fresh.into_iter().zip(live.catalog().streams()).map(|(fresh_us, stream)| {
         let behind = fresh_us < now.saturating_sub(app.max_staleness_us);
-        let since = || format!("the state last had everything at {}", Timestamp(fresh_us));
+        let since = || match fresh_us {
+            ..=0 => "nothing vouches yet for the state's having everything".to_owned(),
+            _ => format!("the state last had everything at {}", Timestamp(fresh_us)),
+        };
         Part::new(format!("freshness of {}", stream.stream.name), behind.then(since))
     }));
     parts

@@ -634,8 +634,8 @@ async fn failovers_of_a_cluster_that_lose_writes_lose_no_event() {
     assert!(lost.bytes > 0, "writes were lost: {lost}");
 }
 
-/// Members of a group that wait for the store take no records meanwhile, and their broker gives them
-/// up: they must come back to it by themselves.
+/// Members of a group that wait for the store take no records meanwhile, and their broker gives
+/// them up: they must come back to it by themselves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_away_for_longer_than_members_may_be_silent_is_caught_up() {
     let redis = RedisServer::plain();

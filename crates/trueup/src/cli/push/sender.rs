@@ -73,7 +73,12 @@ impl Rejected {
     /// For a person: the reason, and the event's beginning. `rows` are those of the call.
     pub(in crate::cli) fn shown(&self, rows: &[Vec<u8>]) -> String {
         let row = rows.get(self.index).map(Vec::as_slice).unwrap_or_default();
-        let row: String = String::from_utf8_lossy(row).chars().take(120).collect();
+        // What a terminal would obey is shown as it is escaped.
+        let shown = |char: char| match char.is_control() {
+            true => char.escape_default().to_string(),
+            false => char.to_string(),
+        };
+        let row: String = String::from_utf8_lossy(row).chars().take(120).map(shown).collect();
         match &self.column {
             Some(column) => format!("column {column}: {}\n  {row}", self.reason),
             None => format!("{}\n  {row}", self.reason),
