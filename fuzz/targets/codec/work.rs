@@ -17,8 +17,9 @@ use trueup_core::{
 };
 use xxhash_rust::xxh3::Xxh3Default;
 
-/// Bytes that any work may hold: empty columns, measures and answers of a group.
-const FREE_BYTES: usize = 8 << 10;
+/// Bytes that any work may hold: empty columns, measures and answers of a group, whose aggregates are
+/// some dozens here. Reading nothing at all holds up to 11 KiB of them.
+const FREE_BYTES: usize = 16 << 10;
 /// Bytes for each byte of input. An event of NULLs is three bytes of input or more and takes 151 in
 /// columns (time 8, id 24, seven slots of up to 17), and a merge holds old, new and both.
 const BYTES_PER_BYTE: usize = 160;
