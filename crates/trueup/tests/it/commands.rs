@@ -44,6 +44,8 @@ async fn bench_tells_retrieval_apart_and_measures_others_in_the_same_run() {
             let is_refusal = |why: &str| why.starts_with("status 503") || why.contains("not sent");
             assert!(why.is_none_or(is_refusal), "{}", one[part]);
             assert_eq!(one[part]["errors"] == 0, why.is_none(), "{}", one[part]);
+            let number = |name: &str| one[part][name].as_u64().unwrap();
+            assert!(number("errors") < number("count") / 10, "{}", one[part]);
         }
         assert!(one["capacity"]["per_second"].as_f64().unwrap() > 0.0, "{one}");
     }
