@@ -115,7 +115,7 @@ fn read_exact(
     let stand = stand(&mut state.events, instant);
     let events = &state.events;
     // Of aggregates that measure the same over the same events one window serves all.
-    let mut windows: Vec<(usize, Range<usize>, Window<'_>)> = Vec::new();
+    let mut windows: Vec<(usize, Range<usize>, Window<'_>)> = Vec::with_capacity(wanted.len());
     let answer = |&w: &usize| {
         let frame = plan.frames[plan.frame_of[w]];
         let span = span(plan, frame, events, stand, events.len());

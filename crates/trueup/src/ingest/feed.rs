@@ -2,6 +2,7 @@
 
 use super::backfill::{self, History, Next, Plan, Read};
 use super::source::{Bounds, Polled, Source, SourceError, SourceRecord};
+use std::time::Duration;
 
 /// A log, or a history with what is to become of it.
 #[derive(Debug)]
@@ -55,6 +56,14 @@ impl Feed {
         match self {
             Feed::Log(log) => log.ends(partitions),
             Feed::History(..) => Ok(vec![u64::MAX; partitions.len()]),
+        }
+    }
+
+    /// Waits before the next try of what failed, after which a seek must come.
+    pub(super) fn rest(&mut self, pause: Duration) {
+        match self {
+            Feed::Log(log) => log.rest(pause),
+            Feed::History(..) => std::thread::sleep(pause),
         }
     }
 

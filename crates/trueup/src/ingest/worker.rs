@@ -299,7 +299,7 @@ impl Work {
                     let stream = &self.part().stream.name;
                     tracing::warn!(stream, %error, "ingest begins again from the checkpoints");
                     Counts::add(&self.options.progress.counts.rewinds, 1);
-                    std::thread::sleep(pause);
+                    self.feed.rest(pause);
                     pause = (pause * 2).min(MAX_PAUSE);
                     if self.stop.load(Ordering::SeqCst) {
                         return Ok(());

@@ -125,13 +125,9 @@ async fn counted(client: &Client, end: i64, is_fit: impl Fn(&str, &Value) -> boo
     for (key, sums, keys, columns) in asked {
         let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
         let body = json!({ "keys": each, "at": at, "columns": columns, "deadline_ms": 10_000 });
-        let Ok((status, reply)) = post(client, "/v1/features/risk", body).await else {
+        let Some(reply) = answered(client, body).await else {
             return false;
         };
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            return false;
-        }
-        assert_eq!(status, StatusCode::OK, "{reply}");
         for number in 0..keys {
             let row = &reply["rows"][number as usize];
             if !is_fit(key, row) {
@@ -157,16 +153,25 @@ pub(crate) async fn are_vouched_for(client: &Client, since_us: i64) -> bool {
     for (key, keys, column) in asked.into_iter().chain([("merchant", MERCHANTS, "n_merchant")]) {
         let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
         let body = json!({ "keys": each, "columns": [column], "deadline_ms": 10_000 });
-        let (status, reply) = post(client, "/v1/features/risk", body).await.unwrap();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        let Some(reply) = answered(client, body).await else {
             return false;
-        }
+        };
         let rows = reply["rows"].as_array().unwrap();
         if !rows.iter().all(|row| is_vouched_for(key, row, since_us)) {
             return false;
         }
     }
     true
+}
+
+/// The server's answer; `None` while it cannot be reached or refuses for want of room.
+async fn answered(client: &Client, body: Value) -> Option<Value> {
+    let (status, reply) = post(client, "/v1/features/risk", body).await.ok()?;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return None;
+    }
+    assert_eq!(status, StatusCode::OK, "{reply}");
+    Some(reply)
 }
 
 /// Whether an answer is the store's, and says that everything of a key is in it that was pushed up

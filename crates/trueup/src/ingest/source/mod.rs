@@ -161,4 +161,10 @@ pub trait Source: Send + fmt::Debug {
     /// Everything below these offsets is in the store. For the log's own tools that show lag;
     /// nothing is ever read back from it, and a failure is nobody's loss.
     fn applied(&mut self, places: &[(u32, u64)]);
+
+    /// Waits before the next try of something else that failed, and stays a reader meanwhile. A
+    /// seek must follow before the next poll: records that come now may be dropped.
+    fn rest(&mut self, pause: Duration) {
+        std::thread::sleep(pause);
+    }
 }

@@ -312,6 +312,16 @@ impl Source for KafkaSource {
             tracing::debug!(%error, "Kafka's tools will show an old lag: a commit failed");
         }
     }
+
+    /// The group gives up a reader that asks for nothing for `max.poll.interval.ms`, however alive:
+    /// a store that is away for longer would have every worker leave and join again. So one message
+    /// is asked for, and dropped.
+    fn rest(&mut self, pause: Duration) {
+        std::thread::sleep(pause);
+        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+            tracing::warn!(source = %self.settings, %error, "Kafka reported a failure");
+        }
+    }
 }
 
 impl fmt::Debug for KafkaSource {

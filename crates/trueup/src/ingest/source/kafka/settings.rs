@@ -6,6 +6,7 @@
 //! ```
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -100,6 +101,8 @@ impl KafkaSettings {
     /// theirs to give.
     pub(super) fn client(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // It would tell errors only; what is logged of the rest, `debug` and our own filter say.
+        config.set_log_level(RDKafkaLogLevel::Debug);
         let given = self.properties.iter().map(|(name, value)| (&**name, &**value));
         let brokers = ("bootstrap.servers", &*self.brokers);
         for (name, value) in
