@@ -50,6 +50,8 @@ pub(super) struct Place {
     unheard: bool,
     /// Whether the store has been told all of the above.
     pub(super) told: bool,
+    /// Whether the store has been told from here how fresh it is, so that it may be vouched for.
+    vouched: bool,
 }
 
 /// The first group whose state is being built from a history, or was left so.
@@ -127,6 +129,7 @@ impl Standing {
                 end: info.end,
                 unheard,
                 told: true,
+                vouched: false,
             };
             (info.partition, place)
         };
@@ -176,6 +179,12 @@ impl Standing {
         !self.markers.is_empty() || self.places.values().any(untold)
     }
 
+    /// Whether it is known of a partition that is read here how fresh it is, and the store was never
+    /// told.
+    pub(super) fn is_unvouched(&self) -> bool {
+        self.owned().any(|(_, place)| !place.vouched && place.fresh_us != NEVER_US)
+    }
+
     /// What there is to tell the store: how far the partitions are that are read here, and that
     /// there are others which it has not heard of.
     pub(super) fn checkpoints(
@@ -205,6 +214,7 @@ impl Standing {
         self.markers.clear();
         for place in self.places.values_mut() {
             (place.unheard, place.told) = (false, true);
+            place.vouched |= place.owned && place.fresh_us != NEVER_US;
         }
     }
 }

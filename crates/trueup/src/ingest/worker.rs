@@ -487,7 +487,9 @@ impl Work {
             }
             _ => {}
         }
-        let due = self.told.elapsed() >= self.options.store.checkpoint_every();
+        // Whoever waits for these records asks for them next, and must not hear that nobody vouches.
+        let due =
+            standing.is_unvouched() || self.told.elapsed() >= self.options.store.checkpoint_every();
         self.write(standing, &prepared, due)?;
         if let Some(flood) = flood {
             self.flood = flood;

@@ -1,5 +1,6 @@
 //! A worker that looks at log and store while another one goes on: the harm is a process that ends
-//! and waits for a person, for events that were never missing.
+//! and waits for a person, for events that were never missing. And callers who ask at once for what
+//! they were told is applied.
 
 use crate::support::{SQL, catalog, payment};
 use std::fmt;
@@ -11,7 +12,8 @@ use trueup::clock::Clock;
 use trueup::ingest::source::{Bounds, LogSource, PartitionInfo, Polled, Source, SourceError};
 use trueup::ingest::{NewBeginning, Pusher, Worker, WorkerOptions};
 use trueup_core::Micros;
-use trueup_store::{Lot, MemoryStore, Store};
+use trueup_store::testing::servers::RedisServer;
+use trueup_store::{Lot, MemoryStore, RedisOptions, RedisStore, Store};
 
 const STREAM: &str = "payments";
 
@@ -27,12 +29,12 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Scene {
+    fn new(store: Arc<dyn Store>) -> Scene {
         let (runtime, catalog) = (Runtime::new().unwrap(), catalog(SQL));
         let log = trueup_store::Log::in_memory().unwrap();
         let clock = Clock::of(|| Micros(crate::support::TEN));
         let pusher = Pusher::local(Arc::clone(&catalog), log, clock);
-        Scene { runtime, catalog, pusher, store: Arc::new(MemoryStore::default()) }
+        Scene { runtime, catalog, pusher, store }
     }
 
     fn options(&self, lane: u64) -> WorkerOptions {
@@ -60,11 +62,19 @@ impl Scene {
 
     /// Puts a payment into the log and waits until it is applied.
     fn pay(&self, id: i64) {
+        self.log(id);
+        self.wait_for_the_end();
+    }
+
+    /// Puts a payment into the log.
+    fn log(&self, id: i64) {
         let mut lot = Lot::default();
         lot.push(crate::support::TEN, payment(id, 60, "1.00").to_string().as_bytes()).unwrap();
-        let log = self.pusher.log.as_ref().unwrap();
-        log.append(STREAM, lot).unwrap();
-        let end = log.info(STREAM).unwrap().unwrap().end;
+        self.pusher.log.as_ref().unwrap().append(STREAM, lot).unwrap();
+    }
+
+    fn wait_for_the_end(&self) {
+        let end = self.pusher.log.as_ref().unwrap().info(STREAM).unwrap().unwrap().end;
         self.runtime.block_on(async {
             // A call without events wakes the worker.
             self.pusher.push(0, &[]).await.unwrap();
@@ -122,7 +132,7 @@ impl Source for GoesOn {
 #[test]
 fn a_checkpoint_that_another_worker_moves_on_meanwhile_is_no_gap() {
     // The worker's thread may outlive the test.
-    let scene: &'static Scene = Box::leak(Box::new(Scene::new()));
+    let scene: &'static Scene = Box::leak(Box::new(Scene::new(Arc::new(MemoryStore::default()))));
     let handle = scene.runtime.handle();
     let first = Worker::start(scene.options(1), Box::new(scene.source()), handle).unwrap();
     scene.pay(1);
@@ -130,4 +140,27 @@ fn a_checkpoint_that_another_worker_moves_on_meanwhile_is_no_gap() {
     let second = Worker::start(scene.options(2), Box::new(goes_on), handle);
     second.expect("nothing is missing").stop().unwrap();
     first.stop().unwrap();
+}
+
+/// What a waiting push is told is applied was `UNKNOWN` until the next checkpoint, if it was
+/// the first that a worker read.
+#[test]
+fn the_first_records_that_are_applied_are_vouched_for_at_once() {
+    let redis = RedisServer::plain();
+    let never = Duration::from_secs(24 * 3_600);
+    let mut options = RedisOptions::default();
+    options.checkpoint_every = never;
+    let runtime = Runtime::new().unwrap();
+    let store = runtime.block_on(RedisStore::open(&redis.url(), options)).unwrap();
+    let scene = Scene::new(Arc::new(store));
+    scene.log(1);
+    let handle = scene.runtime.handle();
+    let worker = Worker::start(scene.options(1), Box::new(scene.source()), handle).unwrap();
+    scene.wait_for_the_end();
+    let spaces = scene.catalog.spaces(0);
+    let look = scene.runtime.block_on(scene.store.look(&spaces)).unwrap();
+    for meta in &look.metas {
+        assert!(meta.complete_since_us.is_some() && meta.fresh_us.is_some(), "{meta:?}");
+    }
+    worker.stop().unwrap();
 }
