@@ -179,8 +179,7 @@ impl Standing {
         !self.markers.is_empty() || self.places.values().any(untold)
     }
 
-    /// Whether it is known of a partition that is read here how fresh it is, and the store was never
-    /// told.
+    /// Whether it is known how fresh a partition that is read here is, and the store was not told.
     pub(super) fn is_unvouched(&self) -> bool {
         self.owned().any(|(_, place)| !place.vouched && place.fresh_us != NEVER_US)
     }

@@ -487,7 +487,7 @@ impl Work {
             }
             _ => {}
         }
-        // Whoever waits for these records asks for them next, and must not hear that nobody vouches.
+        // Whoever waits for these records asks for them next, and must find them vouched for.
         let due =
             standing.is_unvouched() || self.told.elapsed() >= self.options.store.checkpoint_every();
         self.write(standing, &prepared, due)?;
