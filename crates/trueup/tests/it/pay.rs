@@ -125,7 +125,10 @@ async fn counted(client: &Client, end: i64, is_fit: impl Fn(&str, &Value) -> boo
     for (key, sums, keys, columns) in asked {
         let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
         let body = json!({ "keys": each, "at": at, "columns": columns, "deadline_ms": 10_000 });
-        let Some(reply) = answered(client, body).await else {
+        let Ok(answer) = post(client, "/v1/features/risk", body).await else {
+            return false;
+        };
+        let Some(reply) = unless_refused(answer) else {
             return false;
         };
         for number in 0..keys {
@@ -153,7 +156,8 @@ pub(crate) async fn are_vouched_for(client: &Client, since_us: i64) -> bool {
     for (key, keys, column) in asked.into_iter().chain([("merchant", MERCHANTS, "n_merchant")]) {
         let each: Vec<Value> = (0..keys).map(|number| json!({ key: number })).collect();
         let body = json!({ "keys": each, "columns": [column], "deadline_ms": 10_000 });
-        let Some(reply) = answered(client, body).await else {
+        let answer = post(client, "/v1/features/risk", body).await.unwrap();
+        let Some(reply) = unless_refused(answer) else {
             return false;
         };
         let rows = reply["rows"].as_array().unwrap();
@@ -164,9 +168,8 @@ pub(crate) async fn are_vouched_for(client: &Client, since_us: i64) -> bool {
     true
 }
 
-/// The server's answer; `None` while it cannot be reached or refuses for want of room.
-async fn answered(client: &Client, body: Value) -> Option<Value> {
-    let (status, reply) = post(client, "/v1/features/risk", body).await.ok()?;
+/// What the server answered; `None` while it refuses for want of room.
+fn unless_refused((status, reply): (StatusCode, Value)) -> Option<Value> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
