@@ -12,6 +12,7 @@ use redis::{Cmd, RedisWrite, Value, cmd};
 
 use super::Inner;
 use super::exchange::{Order, Reply};
+use super::futures::join_all;
 use super::gather::{Gathered, Touched};
 use super::look::Vetted;
 use super::memo::MemoKey;
@@ -24,10 +25,13 @@ use crate::store::{Batch, Grown, Space, check_appends};
 /// A time to live is set again when this part of it may have passed: 7/8 are surely left.
 const REFRESH_PART: u32 = 8;
 
-/// The commands of a batch.
+/// Values whose commands are made in one go.
+const PIECE: usize = 512;
+
+/// The commands of a piece of a batch.
 struct Commands {
     orders: Vec<Order>,
-    /// For each command, the value that it appends to, if it does.
+    /// For each command, the value of the piece that it appends to, if it does.
     appends_to: Vec<Option<usize>>,
     /// Values whose time to live is not set in this batch, though they have one.
     unrefreshed: Vec<(usize, Duration)>,
@@ -101,16 +105,33 @@ impl Inner {
     }
 
     /// Sends the appends, and what their replies call for. Gives the length of each value.
+    ///
+    /// The commands of many values are made in pieces, so that the server works on the first while
+    /// the next are being made. All of a value are in one piece, and so in their order.
     async fn apply(
         &self,
         batch: &Batch<'_>,
         gathered: &Gathered<'_>,
         epochs: &[u64],
     ) -> Result<Vec<usize>, StoreError> {
-        let Commands { orders, appends_to, unrefreshed } = self.commands(batch, gathered, epochs);
+        let pieces = gathered.values.chunks(PIECE);
+        let pieces: Vec<_> =
+            pieces.map(|values| self.apply_piece(batch, (gathered, values), epochs)).collect();
+        let lengths: Result<Vec<Vec<usize>>, _> = join_all(pieces).await.into_iter().collect();
+        Ok(lengths?.concat())
+    }
+
+    async fn apply_piece(
+        &self,
+        batch: &Batch<'_>,
+        (gathered, values): (&Gathered<'_>, &[Touched<'_>]),
+        epochs: &[u64],
+    ) -> Result<Vec<usize>, StoreError> {
+        let Commands { orders, appends_to, unrefreshed } =
+            self.commands(batch, (gathered, values), epochs);
         let vetted = Vetted { inner: self, under: batch.under };
         let replies = self.router.exchange(orders, &self.writes(Some(&vetted), true)).await?;
-        let mut lengths = vec![0; gathered.values.len()];
+        let mut lengths = vec![0; values.len()];
         for (appends_to, reply) in appends_to.iter().zip(&replies) {
             // The last of a value stands.
             if let Some(nth) = appends_to {
@@ -118,11 +139,10 @@ impl Inner {
             }
         }
         // A value that is as long as its records has just been made: somebody removed the old one.
-        let new =
-            unrefreshed.iter().filter(|(nth, _)| lengths[*nth] == gathered.values[*nth].bytes);
+        let new = unrefreshed.iter().filter(|(nth, _)| lengths[*nth] == values[*nth].bytes);
         let refreshes: Vec<Order> = new
             .map(|&(nth, expiry)| {
-                let Touched { at, placed, .. } = gathered.values[nth];
+                let Touched { at, placed, .. } = values[nth];
                 let prefix = self.names.values(placed.bucket, epochs[placed.bucket], at.space);
                 refresh(placed.bucket, &prefix, at.key, expiry)
             })
@@ -132,16 +152,21 @@ impl Inner {
         Ok(lengths)
     }
 
-    fn commands(&self, batch: &Batch<'_>, gathered: &Gathered<'_>, epochs: &[u64]) -> Commands {
+    fn commands(
+        &self,
+        batch: &Batch<'_>,
+        (gathered, values): (&Gathered<'_>, &[Touched<'_>]),
+        epochs: &[u64],
+    ) -> Commands {
         let now = Instant::now();
         let mut shelves = Shelves::new();
         let mut commands = Commands {
-            orders: Vec::with_capacity(gathered.values.len()),
-            appends_to: Vec::with_capacity(gathered.values.len()),
+            orders: Vec::with_capacity(values.len()),
+            appends_to: Vec::with_capacity(values.len()),
             unrefreshed: Vec::new(),
         };
         let mut memo = self.memo.open();
-        for (nth, value) in gathered.values.iter().enumerate() {
+        for (nth, value) in values.iter().enumerate() {
             let (bucket, key) = (value.placed.bucket, value.at.key);
             let epoch = epochs[bucket];
             let place = shelves.place(value);

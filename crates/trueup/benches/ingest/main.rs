@@ -16,21 +16,22 @@ mod workload;
 use arrow::array::RecordBatch;
 use redis::Pipeline;
 use redis::aio::MultiplexedConnection;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tokio::runtime::Runtime;
 use trueup::catalog::Catalog;
-use trueup::ingest::{Counts, Prepared, compact, prepare};
+use trueup::ingest::{Prepared, Progress, Write, Writes, prepare};
 use trueup_core::Position;
 use trueup_sql::SourceFile;
 use trueup_store::testing::servers::RedisServer;
-use trueup_store::{
-    Append, At, Batch, Checkpoint, Marker, RedisOptions, RedisStore, Stands, Store,
-};
+use trueup_store::{Append, At, Checkpoint, Marker, RedisOptions, RedisStore, Stands, Store};
 use workload::{CARDS, DEFINITION, EVENTS_OF_A_CARD, Event};
 
-/// Events sent in one go.
-const BATCH: usize = 1_000;
+/// Events sent in one go; a worker that has much to read takes up to 4,096.
+const BATCH: usize = 4_000;
 /// Batches of a way in one round.
-const BATCHES: usize = 40;
+const BATCHES: usize = 10;
 const ROUNDS: usize = 9;
 /// Events before the first round: as many as the longest window holds.
 const BEFORE: usize = CARDS * EVENTS_OF_A_CARD;
@@ -59,33 +60,41 @@ const WAYS: [(&str, Way); 8] = [
 
 /// What writes to the store.
 struct Writer {
-    catalog: Catalog,
-    store: RedisStore,
+    catalog: Arc<Catalog>,
+    store: Arc<RedisStore>,
     stands: Stands,
-    counts: Counts,
+    progress: Arc<Progress>,
+    writes: Writes,
     /// Events that were written.
     written: usize,
     /// When a checkpoint was last written.
     told: Instant,
 }
 
-fn main() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(run(&RedisServer::plain()));
+/// What the bare ways and those of today write to.
+struct Bare<'a> {
+    runtime: &'a Runtime,
+    connection: MultiplexedConnection,
 }
 
-async fn run(server: &RedisServer) {
-    let mut writers = [Writer::new(server, "steady").await, Writer::new(server, "heated").await];
+fn main() {
+    let runtime = Runtime::new().expect("a runtime");
+    run(&runtime, &RedisServer::plain());
+}
+
+fn run(runtime: &Runtime, server: &RedisServer) {
+    let mut writers = ["steady", "heated"].map(|prefix| Writer::new(runtime, server, prefix));
     let client = redis::Client::open(server.url()).expect("a URL");
-    let mut bare = client.get_multiplexed_async_connection().await.expect("it connects");
+    let connection = runtime.block_on(client.get_multiplexed_async_connection());
+    let mut bare = Bare { runtime, connection: connection.expect("it connects") };
     let began = Instant::now();
     for first in (0..BEFORE).step_by(BATCH) {
         let events: Vec<Event> = (first..first + BATCH).map(Event::new).collect();
-        send(&mut bare, &today::sorted_sets(&events, false)).await;
-        send(&mut bare, &today::minute_buckets(&events, false)).await;
+        bare.send(&today::sorted_sets(&events, false));
+        bare.send(&today::minute_buckets(&events, false));
         for writer in &mut writers {
             let batch = workload::decoded(&writer.catalog.streams()[0], &events);
-            writer.write(&batch).await;
+            writer.write(&batch);
         }
     }
     println!("{BEFORE} events before the first round, in {:.0} s", began.elapsed().as_secs_f64());
@@ -94,7 +103,7 @@ async fn run(server: &RedisServer) {
     for round in 0..ROUNDS {
         for (nth, (_, way)) in WAYS.iter().enumerate() {
             let writer = &mut writers[usize::from(*way == Way::Worker { hot: true })];
-            took[nth].push(seconds(writer, &mut bare, *way, round).await);
+            took[nth].push(seconds(writer, &mut bare, *way, round));
         }
     }
     print(&took);
@@ -107,7 +116,7 @@ async fn run(server: &RedisServer) {
 }
 
 fn compactions(writer: &Writer) -> u64 {
-    writer.counts.compactions.load(std::sync::atomic::Ordering::Relaxed)
+    writer.progress.counts.compactions.load(Ordering::Relaxed)
 }
 
 fn print(took: &[Vec<f64>]) {
@@ -119,47 +128,59 @@ fn print(took: &[Vec<f64>]) {
     }
 }
 
-/// Seconds that a way takes for the batches of a round.
-async fn seconds(
-    writer: &mut Writer,
-    bare: &mut MultiplexedConnection,
-    way: Way,
-    round: usize,
-) -> f64 {
-    let mut took = Duration::ZERO;
+/// Seconds that a way takes for the batches of a round, until nothing of them is under way.
+fn seconds(writer: &mut Writer, bare: &mut Bare<'_>, way: Way, round: usize) -> f64 {
+    let event = if way == (Way::Worker { hot: true }) { Event::hot } else { Event::new };
+    let batches = (0..BATCHES).map(|batch| BEFORE + (round * BATCHES + batch) * BATCH);
+    let events: Vec<Vec<Event>> =
+        batches.clone().map(|first| (first..first + BATCH).map(event).collect()).collect();
+    let part = &writer.catalog.streams()[0];
+    let decoded: Vec<RecordBatch> =
+        events.iter().map(|events| workload::decoded(part, events)).collect();
+    let prepared: Vec<Prepared> = decoded
+        .iter()
+        .zip(batches)
+        .map(|(decoded, first)| writer.prepare(decoded, first))
+        .collect();
+    let appends: Vec<Vec<Append<'_>>> =
+        prepared.iter().map(|prepared| prepared.appends(&writer.catalog)).collect();
+    let names: Vec<Vec<Vec<u8>>> = appends
+        .iter()
+        .map(|appends| appends.iter().map(|append| name(append.at)).collect())
+        .collect();
+    let began = Instant::now();
     for batch in 0..BATCHES {
-        let first = BEFORE + (round * BATCHES + batch) * BATCH;
-        let event = if way == (Way::Worker { hot: true }) { Event::hot } else { Event::new };
-        let events: Vec<Event> = (first..first + BATCH).map(event).collect();
-        let decoded = workload::decoded(&writer.catalog.streams()[0], &events);
-        let prepared = writer.prepare(&decoded, first);
-        let appends = prepared.appends(&writer.catalog);
-        let names: Vec<Vec<u8>> = appends.iter().map(|append| name(append.at)).collect();
-        let began = Instant::now();
+        let (events, names, appends) = (&events[batch], &names[batch], &appends[batch]);
         match way {
-            Way::Bare { expire } => {
-                send(bare, &bare_appends(&names, &appends, expire)).await;
-            }
-            Way::Worker { .. } => writer.write(&decoded).await,
-            Way::SortedSets { expire } => send(bare, &today::sorted_sets(&events, expire)).await,
-            Way::Minutes { expire } => send(bare, &today::minute_buckets(&events, expire)).await,
+            Way::Bare { expire } => bare.send(&bare_appends(names, appends, expire)),
+            Way::Worker { .. } => writer.write(&decoded[batch]),
+            Way::SortedSets { expire } => bare.send(&today::sorted_sets(events, expire)),
+            Way::Minutes { expire } => bare.send(&today::minute_buckets(events, expire)),
         }
-        took += began.elapsed();
     }
-    took.as_secs_f64()
+    writer.writes.drain().expect("it writes");
+    began.elapsed().as_secs_f64()
 }
 
 impl Writer {
     /// Under a prefix of its own.
-    async fn new(server: &RedisServer, prefix: &str) -> Writer {
+    fn new(runtime: &Runtime, server: &RedisServer, prefix: &str) -> Writer {
         let file = SourceFile { name: "four_windows.sql".to_owned(), text: DEFINITION.to_owned() };
         let catalog = Catalog::new(trueup_sql::compile(&[file]).expect("it compiles"));
         let mut options = RedisOptions::default();
         prefix.clone_into(&mut options.prefix);
-        let store = RedisStore::open(&server.url(), options).await.expect("it opens");
-        let stands = store.look(&catalog.spaces(0)).await.expect("it answers").stands;
-        let (counts, written) = (Counts::default(), 0);
-        Writer { catalog, store, stands, counts, written, told: Instant::now() }
+        let store = runtime.block_on(RedisStore::open(&server.url(), options)).expect("it opens");
+        let stands = runtime.block_on(store.look(&catalog.spaces(0))).expect("it answers").stands;
+        let (catalog, store) = (Arc::new(catalog), Arc::new(store));
+        let progress = Arc::new(Progress::default());
+        let writes = Writes::new(
+            Arc::clone(&catalog),
+            Arc::<RedisStore>::clone(&store),
+            Arc::clone(&progress),
+            runtime.handle().clone(),
+        );
+        let (written, told) = (0, Instant::now());
+        Writer { catalog, store, stands, progress, writes, written, told }
     }
 
     /// Records of events of which the first has this number.
@@ -172,32 +193,38 @@ impl Writer {
         prepare(&self.catalog, &self.catalog.streams()[0], batch, &positions, |_, _| true)
     }
 
-    /// As a worker does with a batch: records, an append with a checkpoint when one is due,
-    /// compaction of what has outgrown its bound.
-    async fn write(&mut self, batch: &RecordBatch) {
+    /// As a worker does with a batch, by the same code: records, worked out while the batch before
+    /// is under way; an append with a checkpoint when one is due; compaction of what has outgrown
+    /// its bound beside the next.
+    fn write(&mut self, batch: &RecordBatch) {
         let prepared = self.prepare(batch, self.written);
-        let appends = prepared.appends(&self.catalog);
         self.written += batch.num_rows();
         let due = self.told.elapsed() >= self.store.checkpoint_every();
-        let offset = self.written as u64;
-        let said = Checkpoint { source: SOURCE, partition: 0, offset, fresh_us: offset as i64 };
-        let spaces = self.catalog.spaces(0);
-        let checkpoints: Vec<_> = spaces.iter().map(|&space| (space, said)).collect();
-        let markers: Vec<_> = spaces.iter().map(|&space| (space, Marker::Begin(0))).collect();
-        let batch = Batch {
-            appends: &appends,
-            checkpoints: if due { &checkpoints } else { &[] },
-            markers: if due { &markers } else { &[] },
-            expiry: self.catalog.expiry(),
-            ..Batch::under(&self.stands)
-        };
-        let grown = self.store.append(&batch).await.expect("it appends");
+        let (mut checkpoints, mut markers) = (Vec::new(), Vec::new());
         if due {
+            let offset = self.written as u64;
+            let said = Checkpoint { source: SOURCE, partition: 0, offset, fresh_us: offset as i64 };
+            let spaces = self.catalog.spaces(0);
+            checkpoints = spaces.iter().map(|&space| (space, said)).collect();
+            markers = spaces.iter().map(|&space| (space, Marker::Begin(0))).collect();
             self.told = Instant::now();
         }
-        let keys = appends.iter().enumerate().map(|(n, append)| (prepared.group_of(n), append.at));
-        let compacted = compact(&self.catalog, &self.store, &self.counts, keys, &grown).await;
-        compacted.expect("it swaps");
+        self.writes.settle().expect("it appends");
+        self.writes.compact().expect("it swaps");
+        let stands = self.stands.clone();
+        let write = Write { prepared, stands, checkpoints, markers };
+        self.writes.begin(write).expect("it appends");
+    }
+}
+
+impl Bare<'_> {
+    /// Sends commands in one pipeline and waits for all replies.
+    fn send(&mut self, pipeline: &Pipeline) {
+        let sent = self.connection.send_packed_commands(pipeline, 0, pipeline.len());
+        let replies = self.runtime.block_on(sent).expect("it answers");
+        for reply in &replies {
+            assert!(!matches!(reply, redis::Value::ServerError(_)), "{reply:?}");
+        }
     }
 }
 
@@ -223,15 +250,6 @@ fn bare_appends(names: &[Vec<u8>], appends: &[Append<'_>], expire: bool) -> Pipe
         }
     }
     pipeline
-}
-
-/// Sends commands in one pipeline and waits for all replies.
-async fn send(bare: &mut MultiplexedConnection, pipeline: &Pipeline) {
-    let replies = bare.send_packed_commands(pipeline, 0, pipeline.len()).await;
-    let replies = replies.expect("it answers");
-    for reply in &replies {
-        assert!(!matches!(reply, redis::Value::ServerError(_)), "{reply:?}");
-    }
 }
 
 /// The middle of some numbers.

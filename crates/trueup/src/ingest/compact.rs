@@ -3,6 +3,7 @@
 //! The fold is `core`'s; the store swaps bytes, and only if they are those that were folded.
 
 use super::IngestError;
+use super::prepare::Prepared;
 use super::progress::Counts;
 use crate::catalog::{Catalog, stored};
 use crate::outgrown;
@@ -30,21 +31,42 @@ fn outgrown(grown: &Grown) -> bool {
     grown.tail_len > bound
 }
 
-/// Compacts those keys of a batch that have outgrown their bound; `keys` gives for each append its
-/// group and place. Only records behind the checkpoints are folded.
+/// Keys of values that have outgrown their bound, each with the number of its group.
+#[derive(Debug, Default)]
+pub(super) struct Outgrown {
+    keys: BTreeSet<(usize, Vec<u8>)>,
+}
+
+impl Outgrown {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Those of a batch besides; `grown` says for each of its records how long its value is.
+    pub(super) fn add(&mut self, catalog: &Catalog, prepared: &Prepared, grown: &[Grown]) {
+        let appends = prepared.appends(catalog);
+        let records = appends.iter().zip(grown).enumerate();
+        let due: BTreeSet<(usize, &[u8])> = records
+            .filter(|(_, (_, grown))| outgrown(grown))
+            .map(|(nth, (append, _))| (prepared.group_of(nth), append.at.key))
+            .collect();
+        self.keys.extend(due.into_iter().map(|(group, key)| (group, key.to_vec())));
+    }
+}
+
+/// Compacts these keys. Only records behind the checkpoints are folded.
 ///
 /// # Errors
 /// What the store says.
-pub async fn compact<'a>(
+pub(super) async fn compact(
     catalog: &Catalog,
     store: &dyn Store,
     counts: &Counts,
-    keys: impl Iterator<Item = (usize, At<'a>)>,
-    grown: &[Grown],
+    due: &Outgrown,
 ) -> Result<(), IngestError> {
-    let pairs = keys.zip(grown).filter(|(_, grown)| outgrown(grown));
-    let due: BTreeSet<(usize, At<'_>)> = pairs.map(|(key, _)| key).collect();
-    let due: Vec<_> = due.into_iter().collect();
+    let keys = due.keys.iter();
+    let due: Vec<(usize, At<'_>)> =
+        keys.map(|(group, key)| (*group, At { space: catalog.space(*group), key })).collect();
     for some in due.chunks(BATCH_KEYS) {
         compact_some(catalog, store, counts, some).await?;
     }

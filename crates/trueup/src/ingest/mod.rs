@@ -29,8 +29,8 @@ mod quarantine;
 pub mod source;
 mod standing;
 mod worker;
+mod writes;
 
-pub use compact::compact;
 pub use early::EarlyCopies;
 pub use error::IngestError;
 pub use file::{FileError, FileKind, Loaded, load};
@@ -42,3 +42,4 @@ pub use push::{PushError, Pushed, Pusher, RejectedEvent, Sink};
 pub use standing::NewBeginning;
 pub(crate) use standing::gap;
 pub use worker::{Worker, WorkerOptions};
+pub use writes::{Write, Writes};

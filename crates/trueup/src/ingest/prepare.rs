@@ -51,6 +51,16 @@ impl Prepared {
         }));
     }
 
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The group that the append with this number belongs to.
     pub fn group_of(&self, append: usize) -> usize {
         self.entries[append].group

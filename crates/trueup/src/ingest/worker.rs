@@ -7,13 +7,15 @@
 //!       lost acknowledged writes
 //! ```
 //!
+//! While a large batch is on its way to the store the next one is polled and worked out, and what has
+//! outgrown its bound is compacted beside both (`writes.rs`).
+//!
 //! A checkpoint is written with the records that it speaks of or after them, never before. What
 //! fails for a while is tried again, from the checkpoints; what cannot mend itself ends the worker
 //! with the reason.
 
 use super::apply::{Applying, Arrived, apply};
 use super::backfill::{self, History, Plan};
-use super::compact::compact;
 use super::error::IngestError;
 use super::feed::{Came, Feed};
 use super::flood::{Flood, Flooded};
@@ -23,9 +25,10 @@ use super::progress::{Applied, Bell, Counts, Progress};
 use super::quarantine::{self, Quarantine};
 use super::source::{Bounds, PartitionInfo, Source, SourceRecord};
 use super::standing::{self, NewBeginning, Standing};
+use super::writes::{Write, Writes};
 use crate::catalog::{Catalog, StreamPart};
 use crate::clock::Clock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,11 +38,15 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trueup_core::Position;
 use trueup_sql::decode::AvroSchemas;
-use trueup_store::{Batch, DeadLetter, Durability, Log, Marker, NEVER_US, Space, Store};
+use trueup_store::{DeadLetter, Log, Marker, NEVER_US, Space, Store};
 
 /// Events of one write: enough to make its fixed cost small, little enough that an event waits for
 /// some milliseconds only.
 const BATCH_EVENTS: usize = 4_096;
+
+/// Records of a write that it is worth working out more beside. With fewer, all that comes
+/// meanwhile goes with the next write, and none of it waits for the one after.
+const BUSY_RECORDS: usize = BATCH_EVENTS / 4;
 
 /// Bytes of events of one write.
 const BATCH_BYTES: usize = 4 << 20;
@@ -143,6 +150,13 @@ impl Worker {
             spaces: options.catalog.spaces(options.stream),
             owned: Vec::new(),
             flood: Flood::new(options.max_bad_percent),
+            writes: Writes::new(
+                Arc::clone(&options.catalog),
+                Arc::clone(&options.store),
+                Arc::clone(&options.progress),
+                runtime.clone(),
+            ),
+            in_hand: None,
             reported: BTreeSet::new(),
             options,
             feed,
@@ -208,6 +222,9 @@ struct Work {
     stop: Arc<AtomicBool>,
     quarantine: Quarantine,
     flood: Flood,
+    writes: Writes,
+    /// What is to be done when the write that is under way is settled.
+    in_hand: Option<InHand>,
     /// Names of fields that no column takes, as far as they are in the log.
     reported: BTreeSet<String>,
     /// Of the stream's groups, in their order.
@@ -222,6 +239,16 @@ struct Work {
     heard: Instant,
     /// Whether something was written since the store was made durable.
     dirty: bool,
+}
+
+/// What a write makes true.
+struct InHand {
+    /// How far the partitions are.
+    applied: BTreeMap<u32, Applied>,
+    /// The same as the source takes it, if the store is told of it.
+    told: Option<Vec<(u32, u64)>>,
+    /// The last records without these, which come again should the write fail.
+    flood: Flood,
 }
 
 impl Work {
@@ -322,6 +349,11 @@ impl Work {
 
     /// Goes back to the checkpoints with the partitions that are read here.
     fn begin_again(&mut self) -> Result<Standing, IngestError> {
+        // The store is looked at when nothing of ours is on its way there.
+        self.writes.abandon();
+        if let Some(InHand { flood, .. }) = self.in_hand.take() {
+            self.flood = flood;
+        }
         let mut found = self.begin(NewBeginning::Refuse)?;
         self.feed.seek(&found.own(&self.owned))?;
         Ok(found)
@@ -336,13 +368,19 @@ impl Work {
 
     /// Says the last word. What it cannot say is read again after the next start.
     fn finish(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
-        if standing.is_untold() {
-            match self.write(standing, &Prepared::default(), true) {
-                Err(error) if error.mends_itself() => return Ok(()),
-                told => told?,
-            }
+        match self.last_word(standing) {
+            Err(error) if error.mends_itself() => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.sync(),
         }
-        self.sync()
+    }
+
+    fn last_word(&mut self, standing: &mut Standing) -> Result<(), IngestError> {
+        self.settle()?;
+        if standing.is_untold() {
+            self.write(standing, Prepared::default(), true)?;
+        }
+        self.writes.drain()
     }
 
     /// One batch, or a wait for more. `false` when asked to stop.
@@ -350,8 +388,11 @@ impl Work {
         if self.stop.load(Ordering::SeqCst) {
             return Ok(false);
         }
-        let bounds =
-            Bounds { records: BATCH_EVENTS, bytes: BATCH_BYTES, wait: self.patience(standing) };
+        let wait = match self.writes.is_under_way() {
+            true => Duration::ZERO,
+            false => self.patience(standing),
+        };
+        let bounds = Bounds { records: BATCH_EVENTS, bytes: BATCH_BYTES, wait };
         match self.feed.poll(&bounds)? {
             Came::Owned(partitions) => {
                 // Said once: it must outlive a failure.
@@ -363,15 +404,17 @@ impl Work {
                 self.options.progress.end_history(end.unwrap_or(0));
                 return Ok(false);
             }
-            Came::Records(records) if records.is_empty() => {}
+            Came::Records(records) if records.is_empty() => self.settle()?,
+            Came::Rows(None) => self.settle()?,
             came => self.apply(standing, &came)?,
         }
         if self.hears_in(standing).is_zero() {
             self.hear(standing)?;
         }
         if standing.is_untold() && self.told.elapsed() >= self.options.store.checkpoint_every() {
-            self.write(standing, &Prepared::default(), true)?;
+            self.write(standing, Prepared::default(), true)?;
         }
+        self.writes.compact()?;
         if self.dirty && self.synced.elapsed() >= SYNC_EVERY {
             self.sync()?;
         }
@@ -405,7 +448,7 @@ impl Work {
         let (stream, partitions) = (&self.part().stream.name, &self.owned);
         tracing::info!(stream, ?partitions, "these partitions are read here");
         self.hear(standing)?;
-        self.write(standing, &Prepared::default(), true)
+        self.write(standing, Prepared::default(), true)
     }
 
     /// Learns which partitions stand at the log's end.
@@ -490,7 +533,7 @@ impl Work {
         // Whoever waits for these records asks for them next, and must find them vouched for.
         let due =
             standing.is_unvouched() || self.told.elapsed() >= self.options.store.checkpoint_every();
-        self.write(standing, &prepared, due)?;
+        self.write(standing, prepared, due)?;
         if let Some(flood) = flood {
             self.flood = flood;
         }
@@ -521,51 +564,58 @@ impl Work {
         }
     }
 
-    /// Writes records, and with `tell` how far everything is.
+    /// Writes records, and with `tell` how far everything is. Of a large write it does not wait for
+    /// the end: the next batch is worked out meanwhile.
     fn write(
         &mut self,
         standing: &mut Standing,
-        prepared: &Prepared,
+        prepared: Prepared,
         tell: bool,
     ) -> Result<(), IngestError> {
-        let WorkerOptions { catalog, store, progress, .. } = &self.options;
-        let part = self.part();
-        let appends = prepared.appends(catalog);
+        self.settle()?;
+        let catalog = &self.options.catalog;
         let (mut checkpoints, mut markers) = (Vec::new(), Vec::new());
         if tell {
-            checkpoints = standing.checkpoints(catalog, part);
+            checkpoints = standing.checkpoints(catalog, self.part());
             let marker =
                 |&(group, since): &(usize, i64)| (catalog.space(group), Marker::Begin(since));
             markers = standing.markers.iter().map(marker).collect();
         }
-        let batch = Batch {
-            under: &standing.stands,
-            appends: &appends,
-            checkpoints: &checkpoints,
-            markers: &markers,
-            expiry: catalog.expiry(),
-            durability: Durability::Buffered,
-        };
-        crate::fault::point("before-checkpoint");
-        let grown = self.runtime.block_on(store.append(&batch))?;
-        crate::fault::point("after-checkpoint");
-        Counts::add(&progress.counts.records, appends.len() as u64);
-        let owned = standing.owned().map(|(partition, place)| {
+        let applied = standing.owned().map(|(partition, place)| {
             let (records, end) = (place.next, place.end.max(place.next));
             (partition, Applied { records, end, fresh_us: place.fresh_us.max(0) })
         });
-        progress.advance(self.options.lane, owned.collect());
-        let keys = appends.iter().enumerate().map(|(n, append)| (prepared.group_of(n), append.at));
-        self.runtime.block_on(compact(catalog, &**store, &progress.counts, keys, &grown))?;
-        self.dirty = true;
+        let places = standing.owned().map(|(partition, place)| (partition, place.next));
+        self.in_hand = Some(InHand {
+            applied: applied.collect(),
+            told: tell.then(|| places.collect()),
+            flood: self.flood.clone(),
+        });
+        let is_small = prepared.len() < BUSY_RECORDS;
+        let stands = standing.stands.clone();
+        self.writes.begin(Write { prepared, stands, checkpoints, markers })?;
         if tell {
+            // Should it fail, where everything stands is asked of the store again.
             standing.told();
             self.told = Instant::now();
-            let places: Vec<(u32, u64)> =
-                standing.owned().map(|(partition, place)| (partition, place.next)).collect();
+        }
+        match is_small {
+            true => self.settle(),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits for the write that is under way, and makes known what is true with it.
+    fn settle(&mut self) -> Result<(), IngestError> {
+        // Should it fail, what was in hand is still wanted by whoever begins again.
+        self.writes.settle()?;
+        let Some(InHand { applied, told, .. }) = self.in_hand.take() else { return Ok(()) };
+        self.options.progress.advance(self.options.lane, applied);
+        self.dirty = true;
+        if let Some(places) = told {
             self.feed.applied(&places);
         }
-        Ok(())
+        self.writes.compact()
     }
 }
 

@@ -10,9 +10,9 @@ use trueup::node::NodeOptions;
 use trueup_sql::decode::print::Timestamp;
 use trueup_store::testing::servers::RedisServer;
 
-const PAYMENTS: i64 = 12_000;
+pub(crate) const PAYMENTS: i64 = 12_000;
 /// Payments of one push.
-const CALL: i64 = 500;
+pub(crate) const CALL: i64 = 500;
 const CARDS: i64 = 400;
 const MERCHANTS: i64 = 40;
 
@@ -21,7 +21,7 @@ fn owners(id: i64, is_skewed: bool) -> (i64, i64) {
     if is_skewed && id % 3 == 0 { (0, 0) } else { (1 + id * 7 % CARDS, 1 + id * 11 % MERCHANTS) }
 }
 
-fn payment(id: i64, is_skewed: bool) -> Value {
+pub(crate) fn payment(id: i64, is_skewed: bool) -> Value {
     let (card, merchant) = owners(id, is_skewed);
     // All within the last half of an hour.
     let at = Timestamp(TEN - (PAYMENTS - id) * 150_000).to_string();
@@ -52,7 +52,7 @@ async fn keep(is_skewed: bool) -> u64 {
 }
 
 /// Every card's and merchant's count is that of a plain count, the hot ones' too.
-async fn assert_all_are_right(server: &Server, is_skewed: bool) {
+pub(crate) async fn assert_all_are_right(server: &Server, is_skewed: bool) {
     let (mut cards, mut merchants) = (BTreeMap::new(), BTreeMap::new());
     for (card, merchant) in (0..PAYMENTS).map(|id| owners(id, is_skewed)) {
         *cards.entry(card).or_insert(0) += 1;

@@ -1,6 +1,7 @@
 //! Parts of the pipeline that are out of reach for a while, or for ever: what answers say
 //! meanwhile, and that all is right afterwards.
 
+use crate::hot;
 use crate::support::{SQL, Server, TEN, options, payment};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,6 +19,9 @@ use trueup_store::testing::servers::{Cluster, Mode, Proxy, RedisServer, Setup};
 
 /// The view's bound on staleness here.
 const BOUND: Duration = Duration::from_secs(2);
+
+/// Where payments are pushed.
+const PAYMENTS: &str = "/v1/events/payments";
 
 /// How long something may take that takes a second or two on a machine without other work.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,7 +77,7 @@ fn payments(ids: std::ops::Range<i64>) -> Value {
 /// Pushes without waiting until they are applied; the log has them.
 async fn log(server: &Server, ids: std::ops::Range<i64>) {
     let body = json!({ "events": payments(ids.clone()) });
-    let (status, reply) = server.post("/v1/events/payments", &body).await;
+    let (status, reply) = server.post(PAYMENTS, &body).await;
     assert_eq!((status.as_u16(), &reply["accepted"]), (200, &json!(ids.end - ids.start)));
 }
 
@@ -99,6 +103,46 @@ async fn a_worker_cut_off_from_redis_keeps_events_in_the_log_and_catches_up() {
     assert!((10..=4_106).contains(&there.as_i64().unwrap()), "{there}");
     proxy.set(Mode::Pass);
     becomes(&server, (json!(2_010), "PRESENT")).await;
+}
+
+/// A large write is under way while the next one is worked out. Broken off, both are made again from
+/// the checkpoints; the harm is one of them that counts without the other, or twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_writes_that_are_broken_off_are_made_again_whole() {
+    let redis = RedisServer::plain();
+    let proxy = Proxy::before(redis.port());
+    let folder = tempfile::tempdir().unwrap();
+    let behind = format!("redis://127.0.0.1:{}", proxy.port());
+    let bound = Duration::from_secs(60);
+    let options = NodeOptions { max_staleness: bound, ..on_redis(&behind, folder.path()) };
+    let server = Server::start(options).await;
+    proxy.set(Mode::Swallow);
+    let call = |first: i64| -> Vec<Value> {
+        (first..first + hot::CALL).map(|id| hot::payment(id, false)).collect()
+    };
+    let last = hot::PAYMENTS - hot::CALL;
+    for first in (0..last).step_by(hot::CALL as usize) {
+        let (status, reply) = server.post(PAYMENTS, &json!({ "events": call(first) })).await;
+        assert_eq!(status.as_u16(), 200, "{reply}");
+    }
+    for nth in 1..=12 {
+        // A write of 4,096 payments is answered with some 20,000 bytes.
+        proxy.set(Mode::CutAfter(nth * 7_000 % 31_000));
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    proxy.set(Mode::Pass);
+    server.push("payments", json!(call(last))).await;
+    hot::assert_all_are_right(&server, false).await;
+    let metrics = server.send("GET", "/metrics", None, "").await.body;
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    let rewinds = metrics.lines().find_map(|line| {
+        let counted = line.strip_prefix("trueup_ingest_total{")?;
+        counted.contains("what=\"rewinds\"").then(|| counted.rsplit(' ').next())?
+    });
+    let rewinds: u64 = rewinds.unwrap().parse().unwrap();
+    println!("{} payments, {rewinds} times begun again", hot::PAYMENTS);
+    assert!(rewinds >= 2, "{rewinds}: nothing was broken off");
+    server.stop().await;
 }
 
 /// Row 13: a request that waits for a shard that nobody serves, or a zero for what is not known.

@@ -8,7 +8,8 @@
 -- Gives: 1 if it was done
 local key, header = KEYS[1], ARGV[1]
 local from, len = tonumber(ARGV[2]), tonumber(ARGV[3])
-if redis.call('EXISTS', key) == 0 or redis.call('STRLEN', key) < from + len then
+local held = redis.call('STRLEN', key)
+if held == 0 or held < from + len then
     return 0
 end
 if header == '' then
@@ -18,14 +19,18 @@ if header == '' then
 elseif redis.call('GETRANGE', key, 0, #header - 1) ~= header then
     return 0
 end
-local tail = redis.call('GETRANGE', key, from, -1)
-if ARGV[4] ~= '' and redis.sha1hex(string.sub(tail, 1, len)) ~= ARGV[4] then
+local tail = len > 0 and redis.call('GETRANGE', key, from, from + len - 1) or ''
+if ARGV[4] ~= '' and redis.sha1hex(tail) ~= ARGV[4] then
     return 0
 end
-local value = ARGV[5] .. ARGV[6] .. string.sub(tail, len + 1)
-if value == '' then
+-- Each string that a script makes costs a look at all its bytes: the base is in none but its own.
+local rest = ARGV[6] .. redis.call('GETRANGE', key, from + len, -1)
+if ARGV[5] == '' and rest == '' then
     redis.call('DEL', key)
-else
-    redis.call('SET', key, value, 'KEEPTTL')
+    return 1
+end
+redis.call('SET', key, ARGV[5], 'KEEPTTL')
+if rest ~= '' then
+    redis.call('APPEND', key, rest)
 end
 return 1
