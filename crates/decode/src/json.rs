@@ -137,8 +137,7 @@ fn json_row<'a>(
     let (unknown, names) = (&mut sink.unknown_fields, &mut sink.unknown_names);
     let visit = Object { decoder, fields, unknown, names };
     if let Err(error) = visit.deserialize(&mut json).and_then(|()| json.end()) {
-        let reason = format!("not one JSON object: {error}");
-        return sink.reject(index, None, BadValue::new(Fault::Syntax, reason), row);
+        return sink.reject(index, None, BadValue::new(Fault::Syntax, no_object(&error)), row);
     }
     let nested = fields.iter().position(|field| matches!(field, Field::Nested));
     if let Some(position) = nested {
@@ -149,6 +148,21 @@ fn json_row<'a>(
     }
     let cells: Vec<Cell<'_>> = fields.iter().map(Field::cell).collect();
     sink.row(index, &cells, row);
+}
+
+/// What is wrong with a row that is no object. Where it stands in its input is the caller's to say,
+/// so that a place within the row is told as one.
+fn no_object(error: &serde_json::Error) -> String {
+    let (line, byte) = (error.line(), error.column());
+    let said = error.to_string();
+    let what = said.strip_suffix(&format!(" at line {line} column {byte}"));
+    let place = match (what, line) {
+        (None, _) => String::new(),
+        (Some(_), 1) => format!(" at byte {byte} of the row"),
+        (Some(_), _) => format!(" at line {line}, byte {byte} of the row"),
+    };
+    let what = what.unwrap_or(&said);
+    format!("not one JSON object: {what}{place}; send one object, with each column once")
 }
 
 /// A field of a row, for one column.

@@ -35,6 +35,12 @@ impl fmt::Display for Place {
     }
 }
 
+/// What is wrong at a place of a file, with the column where it is one: for people.
+pub fn at_place(source: &str, place: Place, column: Option<&str>, what: &str) -> String {
+    let column = column.map(|name| format!(", column {name}")).unwrap_or_default();
+    format!("{source}, {place}{column}: {what}")
+}
+
 /// One event that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -52,11 +58,7 @@ pub struct DeadLetter {
 
 impl fmt::Display for DeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.source, self.place)?;
-        if let Some(column) = &self.column {
-            write!(f, ", column {column}")?;
-        }
-        write!(f, ": {}", self.reason)
+        f.write_str(&at_place(&self.source, self.place, self.column.as_deref(), &self.reason))
     }
 }
 

@@ -38,7 +38,7 @@ mod source;
 mod stats;
 mod train;
 
-pub use dead::{DeadLetter, DeadLetters, FUTURE, KEPT_DEAD_LETTERS, NO_VALUE, Place};
+pub use dead::{DeadLetter, DeadLetters, FUTURE, KEPT_DEAD_LETTERS, NO_VALUE, Place, at_place};
 pub use error::OfflineError;
 pub use history::{History, Source};
 pub use manifest::Manifest;

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use trueup_offline::at_place;
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -166,18 +167,21 @@ async fn take_in(node: &Node, stream: &str, path: &Path) -> Result<usize, Failur
     let decoder = &pusher.catalog.streams()[stream].decoder;
     let bar = bar(None, &format!("reading {}", path.display()));
     let runtime = tokio::runtime::Handle::current();
+    let file = path.display().to_string();
     let (mut taken, mut refused) = (0, 0);
     let hand = |loaded: Loaded| -> Result<(), Taking> {
         for bad in &loaded.bad {
             // This is the log of a process: whoever wants the value has the file.
-            eprintln!("{}, row {}, {}", path.display(), bad.index, bad.label());
+            let (place, column) = (loaded.kind.place(bad.index), bad.column.as_deref());
+            eprintln!("{}", at_place(&file, place, column, bad.fault.name()));
         }
         refused += loaded.bad.len();
         let rows: Vec<&[u8]> = loaded.rows.iter().map(Vec::as_slice).collect();
         let pushed = runtime.block_on(pusher.push(stream, &rows)).map_err(Taking::Log)?;
         for rejected in &pushed.rejected {
-            let column = rejected.column.as_deref().unwrap_or("as a whole");
-            eprintln!("{}, an event, {column}: see its dead letter", path.display());
+            let place = loaded.kind.place(loaded.kept[rejected.index]);
+            let column = rejected.column.as_deref();
+            eprintln!("{}", at_place(&file, place, column, "see its dead letter"));
         }
         refused += pushed.rejected.len();
         taken += pushed.accepted;

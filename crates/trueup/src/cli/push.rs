@@ -52,13 +52,25 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let bar = bar(None, &format!("pushing {}", args.file.display()));
     let (mut accepted, mut refused) = (0, 0);
     let decoder = Decoder::new(std::sync::Arc::clone(stream));
-    let unknown = rows::read(&args.file, &decoder, |rows| {
-        sender.send(&rows, |call, word| {
+    let file = args.file.display().to_string();
+    let unknown = rows::read(&args.file, &decoder, |batch| {
+        refused += batch.unsent.len();
+        for origin in &batch.unsent {
+            eprintln!("refused: {}", origin.refused(&file, None, &[]));
+        }
+        // Calls are parts of the batch, in its order.
+        let mut origins = batch.origins.as_slice();
+        sender.send(&batch.rows, |call, word| {
             accepted += word.accepted;
             refused += word.dead_letters.len();
             for letter in &word.dead_letters {
-                eprintln!("refused: {}", letter.shown(call));
+                let (Some(origin), Some(row)) = (origins.get(letter.index), call.get(letter.index))
+                else {
+                    continue;
+                };
+                eprintln!("refused: {}", origin.refused(&file, Some(letter), row));
             }
+            origins = origins.get(call.len()..).unwrap_or_default();
             bar.inc((word.accepted + word.dead_letters.len()) as u64);
         })
     });

@@ -6,6 +6,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use trueup_offline::Place;
 use trueup_sql::decode::{BadEvent, DecodeError, Decoded, Decoder};
 
 /// Rows that are decoded at a time.
@@ -30,6 +31,14 @@ impl FileKind {
             "csv" => Some(FileKind::Csv),
             "jsonl" | "ndjson" | "json" => Some(FileKind::JsonLines),
             _ => None,
+        }
+    }
+
+    /// Where a row of such a file stands, by its number: a row, or a line of text.
+    pub fn place(self, number: usize) -> Place {
+        match self {
+            FileKind::Parquet => Place::Row(number as u64),
+            FileKind::Csv | FileKind::JsonLines => Place::Line(number as u64 + 1),
         }
     }
 }
@@ -68,11 +77,15 @@ impl fmt::Display for FileError {
 impl std::error::Error for FileError {}
 
 /// Some rows of a file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Loaded {
+    /// The file's format, which says what the numbers of rows count ([`FileKind::place`]).
+    pub kind: FileKind,
     /// The good ones, each one JSON object that decodes to the same values.
     pub rows: Vec<Vec<u8>>,
-    /// The bad ones.
+    /// The number of each of these in the file.
+    pub kept: Vec<usize>,
+    /// The bad ones, with their numbers in the file.
     pub bad: Vec<BadEvent>,
 }
 
@@ -91,7 +104,7 @@ pub fn load<E: From<FileError>>(
     let mut hand = |decoded: Result<Decoded, DecodeError>, before: usize| -> Result<usize, E> {
         let decoded = decoded.map_err(|error| read(error.to_string()))?;
         let rows = decoded.kept.len() + decoded.bad.len();
-        each(loaded(decoded, before))?;
+        each(loaded(kind, decoded, before))?;
         Ok(rows)
     };
     match kind {
@@ -117,14 +130,15 @@ pub fn load<E: From<FileError>>(
     Ok(())
 }
 
-fn loaded(decoded: Decoded, before: usize) -> Loaded {
+fn loaded(kind: FileKind, decoded: Decoded, before: usize) -> Loaded {
     let row = |row: usize| {
         let mut bytes = Vec::with_capacity(160);
         json::object(&mut bytes, &decoded.batch, row);
         bytes
     };
     let rows = (0..decoded.batch.num_rows()).map(row).collect();
-    let mut bad = decoded.bad;
+    let Decoded { mut kept, mut bad, .. } = decoded;
+    kept.iter_mut().for_each(|number| *number += before);
     bad.iter_mut().for_each(|bad| bad.index += before);
-    Loaded { rows, bad }
+    Loaded { kind, rows, kept, bad }
 }

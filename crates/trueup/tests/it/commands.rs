@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// A folder with the definitions of these tests.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("test.sql"), SQL).unwrap();
     folder
 }
 
-fn trueup(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn trueup(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
     command.args(arguments).current_dir(folder).env("TRUEUP_DEFINITIONS", "test.sql");
     command.stdin(Stdio::null()).output().unwrap()
@@ -65,7 +65,7 @@ async fn bench_tells_retrieval_apart_and_measures_others_in_the_same_run() {
 }
 
 /// Runs a command that talks to a server, away from the threads that serve.
-async fn against(server: &Server, folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) async fn against(server: &Server, folder: &Path, arguments: &[&str]) -> Output {
     let url = format!("http://{}", server.address);
     let mut all: Vec<String> = arguments.iter().map(|part| part.to_string()).collect();
     all.extend(["--url".into(), url]);
@@ -74,7 +74,7 @@ async fn against(server: &Server, folder: &Path, arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let [out, err] = [&output.stdout, &output.stderr].map(|part| String::from_utf8_lossy(part));
     format!("{out}{err}")
 }

@@ -31,6 +31,7 @@ mod kill;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod mariadb_server;
 mod memory;
+mod messages;
 #[cfg(feature = "postgres")]
 mod misses;
 #[cfg(feature = "nats")]

@@ -1,8 +1,8 @@
-//! A file's rows as they are sent. JSON lines go as they stand, so that the server sees and counts
-//! what a stream has no column for; other formats become JSON by the stream's columns, and their
-//! header tells what is left behind.
+//! A file's rows as they are sent, and where each stands in the file. JSON lines go as they
+//! stand, so that the server sees and counts what a stream has no column for; other formats become
+//! JSON by the stream's columns, and their header tells what is left behind.
 
-use super::sender::Pushing;
+use super::sender::{Pushing, Rejected};
 use crate::ingest::{FileError, FileKind, Loaded, load};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::de::IgnoredAny;
@@ -10,7 +10,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use trueup_sql::decode::{Decoder, MAX_ROW_BYTES, csv_names};
+use trueup_offline::{Place, at_place};
+use trueup_sql::decode::{BadEvent, Decoder, MAX_ROW_BYTES, csv_names};
 
 /// Rows that are handed over at a time.
 const BATCH_ROWS: usize = 8_192;
@@ -21,26 +22,80 @@ const BATCH_BYTES: usize = super::sender::CALL_BYTES;
 /// Names without a column that are kept, to be shown.
 const MAX_NAMES: usize = 20;
 
+/// Characters of a refused row that are shown: enough to recognise it.
+const SHOWN_CHARS: usize = 120;
+
+/// Rows that are handed over together.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// What is sent: JSON, or what is none and becomes a dead letter of the server.
+    pub(super) rows: Vec<Vec<u8>>,
+    /// Where each of these comes from.
+    pub(super) origins: Vec<Origin>,
+    /// Bad rows of which there is no text to send.
+    pub(super) unsent: Vec<Origin>,
+}
+
+/// Where a row stands in the file.
+pub(super) struct Origin {
+    place: Place,
+    /// What is wrong with it, where it is known before it is sent.
+    bad: Option<BadEvent>,
+}
+
+impl Origin {
+    /// For a person: the place, the reason, and the row's beginning. What reading the file told
+    /// goes first: the server sees a bad row of CSV, and knows nothing of its columns.
+    pub(super) fn refused(&self, file: &str, letter: Option<&Rejected>, row: &[u8]) -> String {
+        let bad = self.bad.as_ref().map(|bad| (bad.column.as_deref(), bad.reason.as_str()));
+        let letter = letter.map(|letter| (letter.column.as_deref(), letter.reason.as_str()));
+        let (column, reason) = bad.or(letter).unwrap_or_default();
+        let told = at_place(file, self.place, column, reason);
+        // What a terminal would obey is shown as it is escaped.
+        let shown = |char: char| match char.is_control() {
+            true => char.escape_default().to_string(),
+            false => char.to_string(),
+        };
+        let row = String::from_utf8_lossy(row);
+        let row: String = row.chars().take(SHOWN_CHARS).map(shown).collect();
+        if row.is_empty() { told } else { format!("{told}\n  {row}") }
+    }
+}
+
 /// Reads a file's rows and hands them over in batches; returns names of fields that the stream has
 /// no column for.
 pub(super) fn read(
     path: &Path,
     decoder: &Decoder,
-    mut each: impl FnMut(Vec<Vec<u8>>) -> Result<(), Pushing>,
+    mut each: impl FnMut(Batch) -> Result<(), Pushing>,
 ) -> Result<BTreeSet<String>, Pushing> {
     if FileKind::of(path) == Some(FileKind::JsonLines) {
         let file = File::open(path).map_err(|error| failed(path, &error))?;
         return lines(BufReader::new(file), path, decoder, each);
     }
     let names = header(path).unwrap_or_default();
-    // Bad rows go to the server too: dead letters are kept there.
-    load(path, decoder, |loaded: Loaded| -> Result<(), Pushing> {
-        let bad = loaded.bad.into_iter().map(|bad| bad.row);
-        let rows = loaded.rows.into_iter().chain(bad).filter(|row| !row.is_empty());
-        each(rows.map(|row| row.into_iter().map(unbroken).collect()).collect())
-    })?;
+    load(path, decoder, |loaded: Loaded| each(batch(loaded)))?;
     let unknown = decoder.unknown(names.iter().map(String::as_str));
     Ok(unknown.into_iter().take(MAX_NAMES).map(str::to_string).collect())
+}
+
+fn batch(loaded: Loaded) -> Batch {
+    let Loaded { kind, rows, kept, bad } = loaded;
+    let place = |number| kind.place(number);
+    let good = |number| Origin { place: place(number), bad: None };
+    let mut batch = Batch { rows, origins: kept.into_iter().map(good).collect(), unsent: vec![] };
+    for mut bad in bad {
+        let row: Vec<u8> = std::mem::take(&mut bad.row).into_iter().map(unbroken).collect();
+        let origin = Origin { place: place(bad.index), bad: Some(bad) };
+        if row.is_empty() {
+            batch.unsent.push(origin);
+            continue;
+        }
+        // Bad rows go to the server too: dead letters are kept there.
+        batch.rows.push(row);
+        batch.origins.push(origin);
+    }
+    batch
 }
 
 /// A byte of a row that is to stand in one line.
@@ -56,19 +111,17 @@ fn lines(
     mut file: impl BufRead,
     path: &Path,
     decoder: &Decoder,
-    mut each: impl FnMut(Vec<Vec<u8>>) -> Result<(), Pushing>,
+    mut each: impl FnMut(Batch) -> Result<(), Pushing>,
 ) -> Result<BTreeSet<String>, Pushing> {
-    let (mut rows, mut bytes, mut unknown) = (Vec::new(), 0, BTreeSet::new());
-    let mut first = true;
-    loop {
+    let (mut batch, mut bytes, mut unknown) = (Batch::default(), 0, BTreeSet::new());
+    for number in 0.. {
         let line = line(&mut file).map_err(|error| failed(path, &error))?;
-        if line.is_none() || rows.len() == BATCH_ROWS || bytes >= BATCH_BYTES {
+        if line.is_none() || batch.rows.len() == BATCH_ROWS || bytes >= BATCH_BYTES {
             bytes = 0;
-            each(std::mem::take(&mut rows))?;
+            each(std::mem::take(&mut batch))?;
         }
-        let Some(line) = line else { return Ok(unknown) };
-        let mark: &[u8] = if first { b"\xEF\xBB\xBF" } else { b"" };
-        first = false;
+        let Some(line) = line else { break };
+        let mark: &[u8] = if number == 0 { b"\xEF\xBB\xBF" } else { b"" };
         let row = line.strip_prefix(mark).unwrap_or(&line).trim_ascii();
         if row.is_empty() {
             continue;
@@ -80,8 +133,10 @@ fn lines(
             unknown.extend(names.into_iter().take(room).map(str::to_string));
         }
         bytes += row.len();
-        rows.push(row.to_vec());
+        batch.rows.push(row.to_vec());
+        batch.origins.push(Origin { place: FileKind::JsonLines.place(number), bad: None });
     }
+    Ok(unknown)
 }
 
 /// The next line, of one that is too long for a row its beginning, which the server refuses; `None`

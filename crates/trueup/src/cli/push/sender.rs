@@ -64,26 +64,9 @@ pub(in crate::cli) struct Word {
 /// An event that the server does not take.
 #[derive(Debug, Deserialize)]
 pub(in crate::cli) struct Rejected {
-    index: usize,
-    column: Option<String>,
-    reason: String,
-}
-
-impl Rejected {
-    /// For a person: the reason, and the event's beginning. `rows` are those of the call.
-    pub(in crate::cli) fn shown(&self, rows: &[Vec<u8>]) -> String {
-        let row = rows.get(self.index).map(Vec::as_slice).unwrap_or_default();
-        // What a terminal would obey is shown as it is escaped.
-        let shown = |char: char| match char.is_control() {
-            true => char.escape_default().to_string(),
-            false => char.to_string(),
-        };
-        let row: String = String::from_utf8_lossy(row).chars().take(120).map(shown).collect();
-        match &self.column {
-            Some(column) => format!("column {column}: {}\n  {row}", self.reason),
-            None => format!("{}\n  {row}", self.reason),
-        }
-    }
+    pub(super) index: usize,
+    pub(super) column: Option<String>,
+    pub(super) reason: String,
 }
 
 /// How far a stream is.

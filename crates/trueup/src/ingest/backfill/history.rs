@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use trueup_offline::{EventFile, OfflineError, Place, Progress, Rows};
+use trueup_offline::{EventFile, OfflineError, Place, Progress, Rows, at_place};
 use trueup_sql::decode::Decoder;
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -301,7 +301,7 @@ fn piece(rows: Rows, start: u64, from: u64) -> Option<Read> {
 }
 
 fn bad_row(rows: &Rows, bad: &trueup_sql::decode::BadEvent, start: u64) -> BadRow {
-    let column = bad.column.as_ref().map(|name| format!(", column {name}")).unwrap_or_default();
-    let reason = format!("{}, {}{column}: {}", rows.source, rows.place(bad.index), bad.reason);
+    let place = rows.place(bad.index);
+    let reason = at_place(&rows.source, place, bad.column.as_deref(), &bad.reason);
     BadRow { offset: start + rows.number(bad.index), reason: cut(reason), bytes: bad.row.clone() }
 }

@@ -1,0 +1,47 @@
+//! What the command says when something is amiss, where it once named the wrong place or the wrong
+//! remedy.
+
+use crate::commands::{against, folder, said};
+use crate::support::{SQL, Server, options};
+
+/// A bad row of CSV was told in the words of the server, which knows nothing of columns and lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn push_says_where_in_the_file_a_refused_row_is() {
+    let folder = folder();
+    let csv = "id,at,card,amount\n\
+               1,2026-11-24T09:00:00Z,1,1.00\n\
+               \n\
+               2,2026-11-24T09:00:00Z,1,much\n\
+               3,2026-11-24T09:00:00Z\n\
+               4,2036-11-24T09:00:00Z,1,1.00\n";
+    let json = r#"{"id":11,"at":"2026-11-24T09:00:00Z","card":1}
+
+{"id":12,"at":"2026-11-24T09:00:00Z","card":1,"amount":"much"}
+{"id":13,
+{"id":14,"at":"2036-11-24T09:00:00Z","card":1}
+"#;
+    std::fs::write(folder.path().join("p.csv"), csv).unwrap();
+    std::fs::write(folder.path().join("p.jsonl"), json).unwrap();
+    let server = Server::start(options(SQL)).await;
+    let csv = [
+        "refused: p.csv, line 4, column amount: \"much\" is not a number",
+        "refused: p.csv, line 5: 2 fields, and the header names 4; quote commas\n  3,2026",
+        "refused: p.csv, line 6, column at: ",
+    ];
+    let json = [
+        "refused: p.jsonl, line 3, column amount: \"much\" is not a number",
+        "refused: p.jsonl, line 4: not one JSON object: EOF while parsing a value at byte 9 of the \
+         row; send one object",
+        "refused: p.jsonl, line 5, column at: ",
+    ];
+    for (file, told) in [("p.csv", csv), ("p.jsonl", json)] {
+        let push = ["push", file, "--stream", "payments"];
+        let output = against(&server, folder.path(), &push).await;
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        for line in told {
+            assert!(said(&output).contains(line), "{line}\n{}", said(&output));
+        }
+        assert!(said(&output).contains("1 events accepted, 3 refused"), "{}", said(&output));
+    }
+    server.stop().await;
+}
