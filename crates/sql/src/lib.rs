@@ -58,4 +58,5 @@ pub use digest::{ARITHMETIC_VERSION, Digest};
 pub use enter::Entering;
 pub use error::{SourceFile, SqlError, SqlErrors};
 pub use evaluate::{EvalError, RowExpr};
+pub use names::suggest;
 pub use schema::{Column, ColumnType, EpochUnit, Stream};

@@ -77,7 +77,7 @@ pub(crate) fn closest<'a>(
 }
 
 /// A sentence that offers the nearest candidate, or else lists them all.
-pub(crate) fn suggest<'a>(
+pub fn suggest<'a>(
     name: &str,
     what: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,

@@ -3,12 +3,16 @@
 
 use super::Failure;
 use super::common::{self, Output, TalkArgs};
+use crate::client::Client;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::time::Duration;
+use trueup_sql::suggest;
 
 /// How long to wait for the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,8 +46,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let client = args.talk.server.client(&settings, 1, TIMEOUT)?;
     let body = Bytes::from(body(args)?);
     let path = format!("/v1/features/{}", args.view);
+    let runtime = common::runtime()?;
+    if let Some(row) = &args.row {
+        runtime.block_on(known(&client, &args.view, row))?;
+    }
     let sent = client.request(Method::POST, &path, Some("application/json"), body);
-    let reply = common::runtime()?.block_on(sent).map_err(|error| format!("error: {error}"))?;
+    let reply = runtime.block_on(sent).map_err(common::failed)?;
     if reply.status != StatusCode::OK {
         return Err(format!("error: {}", common::problem(reply.status, &reply.body)).into());
     }
@@ -81,6 +89,28 @@ fn body(args: &Args) -> Result<Vec<u8>, Failure> {
         explain: args.explain,
     };
     Ok(serde_json::to_vec(&asked)?)
+}
+
+/// Refuses a row with a field that the view's stream has no column for. A server passes over these,
+/// since producers add fields of their own; in a row by hand it is a slip, and the answer would be
+/// that of another row.
+async fn known(client: &Client, view: &str, row: &str) -> Result<(), Failure> {
+    let sent = client.request(Method::GET, "/v1/views", None, Bytes::new());
+    let reply = sent.await.map_err(common::failed)?;
+    // What is wrong with server, view or row as such, the question itself is told.
+    let views: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    misspelt(&views, view, row).map_or(Ok(()), |what| Err(format!("error: --row: {what}").into()))
+}
+
+/// The first field of a row that the view's stream has no column for, in words.
+fn misspelt(views: &Value, view: &str, row: &str) -> Option<String> {
+    let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(row).ok()?;
+    let view = views["views"].as_array()?.iter().find(|about| about["view"] == view)?;
+    let columns = view["row"].as_array()?.iter().filter_map(|column| column["name"].as_str());
+    let name = fields.keys().find(|name| columns.clone().all(|column| column != *name))?;
+    let stream = view["stream"].as_str()?;
+    let instead = suggest(name, "column", columns);
+    Some(format!("stream {stream} has no column {name}; {instead}"))
 }
 
 /// The members of a look-up.

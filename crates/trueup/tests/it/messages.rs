@@ -45,3 +45,32 @@ async fn push_says_where_in_the_file_a_refused_row_is() {
     }
     server.stop().await;
 }
+
+/// The value was left out in silence, and the answer was that of another row.
+#[tokio::test(flavor = "multi_thread")]
+async fn get_refuses_a_row_with_a_misspelt_column() {
+    let folder = folder();
+    let server = Server::start(options(SQL)).await;
+    for (row, told) in [
+        (
+            r#"{"id":1,"card":1,"amuont":1}"#,
+            "error: --row: stream payments has no column amuont; did you mean amount?",
+        ),
+        (
+            r#"{"id":1,"card":1,"latitude":1}"#,
+            "error: --row: stream payments has no column latitude; the columns here are id, at, \
+             card, merchant, amount, score, status",
+        ),
+    ] {
+        let output = against(&server, folder.path(), &["get", "risk", "--row", row]).await;
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(told), "{}", said(&output));
+    }
+    // What is wrong otherwise, the server says.
+    for (view, row, told) in [("rsk", "{}", "rsk"), ("risk", "[]", "not one JSON object")] {
+        let output = against(&server, folder.path(), &["get", view, "--row", row]).await;
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(told), "{}", said(&output));
+    }
+    server.stop().await;
+}
