@@ -1,10 +1,13 @@
 //! One process: store, log, workers and server put together from settings, and taken apart again.
 
+mod away;
 mod channels;
 mod follow;
 mod keeper;
 mod lanes;
 mod models;
+
+pub(crate) use self::away::store_at_start;
 
 use self::follow::Follower;
 use self::keeper::Keeper;
@@ -158,7 +161,9 @@ impl Node {
     /// [`NodeError`], each with the place and the remedy.
     pub fn start(options: NodeOptions) -> Result<Node, NodeError> {
         let runtime = Handle::current();
-        let follower = tokio::task::block_in_place(|| Follower::begin(options, &runtime))?;
+        let place = options.place.clone();
+        let begun = tokio::task::block_in_place(|| Follower::begin(options, &runtime));
+        let follower = begun.map_err(|error| error.at_start(&place))?;
         let app = Arc::clone(&follower.app);
         let keep = || tokio::task::block_in_place(|| ModelsKeeper::start(Arc::clone(&app)));
         let models = app.models.is_some().then(keep).transpose().map_err(IngestError::Thread)?;

@@ -1,7 +1,7 @@
 //! What the command says when something is amiss, where it once named the wrong place or the wrong
 //! remedy.
 
-use crate::commands::{against, folder, said};
+use crate::commands::{against, folder, said, trueup};
 use crate::support::{SQL, Server, options};
 
 /// A bad row of CSV was told in the words of the server, which knows nothing of columns and lines.
@@ -73,4 +73,36 @@ async fn get_refuses_a_row_with_a_misspelt_column() {
         assert!(said(&output).contains(told), "{}", said(&output));
     }
     server.stop().await;
+}
+
+/// A store that is away.
+const AWAY: [&str; 4] = ["--store", "redis://127.0.0.1:1", "--data", "data"];
+
+/// Who starts a process was told to send again what nobody had sent.
+#[test]
+fn a_store_that_is_away_at_the_start_is_to_be_started() {
+    let folder = folder();
+    for command in [&["run", "--listen", "127.0.0.1:0"][..], &["ingest"]] {
+        let output = trueup(folder.path(), &[command, &AWAY].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let told = "error: setting store, redis://127.0.0.1:1: no answer: ";
+        assert!(said(&output).contains(told), "{}", said(&output));
+        let remedy = "Start that server, or mend `store` in the settings.";
+        assert!(said(&output).contains(remedy), "{}", said(&output));
+    }
+}
+
+/// Who starts a process was told that it mends itself, and it had ended.
+#[cfg(feature = "nats")]
+#[test]
+fn a_source_that_is_away_at_the_start_is_to_be_started() {
+    let folder = folder();
+    let url = "payments=nats://127.0.0.1:1/payments?stream=S&partitions=1";
+    let run = ["run", "--listen", "127.0.0.1:0", "--store", "memory:", "--source", url];
+    let output = trueup(folder.path(), &run);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let told = "error: source nats://127.0.0.1:1/payments";
+    assert!(said(&output).contains(told), "{}", said(&output));
+    let remedy = "Start the servers that it names, or mend `source` in the settings";
+    assert!(said(&output).contains(remedy), "{}", said(&output));
 }
