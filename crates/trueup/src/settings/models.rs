@@ -1,7 +1,7 @@
 //! The settings of models: their folder, the library that runs them, and what a model does not say
 //! of itself.
 
-use super::raw::Raw;
+use super::raw::{Raw, in_our_words};
 use super::{SettingsError, value};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ fn model(name: &str, said: &toml::Value) -> Result<ModelSettings, String> {
         ));
     }
     let model = ModelSettings::deserialize(said.clone());
-    let model = model.map_err(|error| format!("{name}: {}", error.message()))?;
+    let model = model.map_err(|error| format!("{name}: {}", in_our_words(error.message())))?;
     match model.columns.as_deref() {
         Some([]) => Err(format!("{name}: columns is empty; name them, or leave it out")),
         _ => Ok(model),

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use toml::de::{DeTable, ValueDeserializer};
+use trueup_sql::suggest;
 
 /// The settings of one layer; none must be there. The comments are what `docs/settings.md` says of
 /// each key.
@@ -116,13 +118,6 @@ pub enum Said {
     Many(Vec<String>),
     /// URLs by stream.
     ByStream(BTreeMap<String, String>),
-}
-
-/// The file as it is written: settings of all environments, and those of each.
-#[derive(Debug, Default, Deserialize)]
-struct File {
-    #[serde(flatten)]
-    all: BTreeMap<String, toml::Value>,
 }
 
 /// What the command line says.
@@ -342,16 +337,29 @@ fn parse(path: &Path, text: &str) -> Result<(Layer, Environments), SettingsError
             let before = text.get(..span.start).unwrap_or(text);
             let line = before.matches('\n').count() + 1;
             let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
-            wrong(format!("line {line}, column {column}: {}", error.message()))
+            wrong(format!("line {line}, column {column}: {}", in_our_words(error.message())))
         }
     };
-    let mut file: File = toml::from_str(text).map_err(place)?;
-    let environments = file.all.remove("env").map(toml::Value::try_into::<Environments>);
-    let environments =
-        environments.transpose().map_err(|error| wrong(format!("[env]: {error}")))?;
-    let rest: toml::Table = file.all.into_iter().collect();
-    let all = toml::Value::Table(rest).try_into().map_err(|error| wrong(error.to_string()))?;
+    // Apart, and not by a struct with all other keys in a map, which would forget their lines.
+    let mut table = DeTable::parse(text).map_err(place)?;
+    let environments = table.get_mut().remove("env").map(ValueDeserializer::from);
+    let environments = environments.map(Environments::deserialize).transpose().map_err(place)?;
+    let all = Layer::deserialize(toml::Deserializer::from(table)).map_err(place)?;
     Ok((all, environments.unwrap_or_default()))
+}
+
+/// A message of serde's; one of a key that is not known without the list of all that are, if one of
+/// them is near.
+pub(super) fn in_our_words(message: &str) -> String {
+    // "unknown field `NAME`, expected one of `A`, `B`": every other part is a name.
+    let mut parts = message.split('`');
+    match (parts.next(), parts.next()) {
+        (Some("unknown field "), Some(name)) => {
+            let known = parts.skip(1).step_by(2);
+            format!("there is no setting {name} here; {}", suggest(name, "setting", known))
+        }
+        _ => message.to_owned(),
+    }
 }
 
 fn variables(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, SettingsError> {

@@ -231,8 +231,9 @@ fn the_fields_that_are_read_are_those_that_have_comments() {
         }
     }
     let keys: Vec<String> = fields(TABLES[0].2, "Layer").into_iter().map(|(key, _)| key).collect();
-    let known = load("unheard_of = 1").expect_err("a refusal");
-    let known = known.split_once("expected one of").expect("the keys").1;
+    // Serde's own words have all keys, ours only a near one.
+    let known = toml::from_str::<Layer>("unheard_of = 1").expect_err("a refusal");
+    let known = known.message().split_once("expected one of").expect("the keys").1;
     let known: Vec<&str> = known.split('`').skip(1).step_by(2).take(keys.len()).collect();
     assert_eq!(known, keys, "serde reads the fields of Layer");
 }

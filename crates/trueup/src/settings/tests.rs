@@ -210,9 +210,37 @@ fn models_need_a_runtime_and_their_paths_start_from_the_file() {
         ("[models]", "runtime = \"PATH/libonnxruntime.so\""),
         ("[models]\nruntime = 'x'\nthreads = 0", "write 1 to 64"),
         ("[models]\nruntime = 'x'\n[models.m]\ncolumns = []", "m: columns is empty"),
-        ("[models]\nruntime = 'x'\n[models.m]\ncolumn = ['a']", "unknown field `column`"),
+        (
+            "[models]\nruntime = 'x'\n[models.m]\ncolumn = ['a']",
+            "m: there is no setting column here; did you mean columns?",
+        ),
         ("[models]\nruntime = 'x'\nfolders = 'y'", "folders is no setting of models"),
     ] {
         refused(&file(said), "dev", part);
+    }
+}
+
+/// Thirty names and no line: the slip had to be looked for.
+#[test]
+fn a_key_that_is_not_known_is_told_with_its_line_and_the_nearest_name() {
+    for (text, part) in [
+        (
+            "# 1\ndefinitions = 'a.sql'\n\nlistne = 'x'",
+            "line 4, column 1: there is no setting \
+          listne here; did you mean listen?",
+        ),
+        (
+            "[env.dev]\n  defintions = 'a.sql'",
+            "line 2, column 3: there is no setting defintions \
+          here; did you mean definitions?",
+        ),
+        (
+            "[views.v]\nwhatever = 1",
+            "line 2, column 1: there is no setting whatever here; the \
+          settings here are unknown, stale, not_found, null_value, defaults",
+        ),
+        ("definitions = 'a.sql'\ninsecure = 'yes'", "line 2, column 12: invalid type"),
+    ] {
+        refused(text, "dev", part);
     }
 }
