@@ -8,6 +8,7 @@ mod lanes;
 mod models;
 
 pub(crate) use self::away::store_at_start;
+pub(crate) use self::channels::views_fit;
 
 use self::follow::Follower;
 use self::keeper::Keeper;

@@ -1,8 +1,9 @@
-//! `trueup check`: what the definitions say, or the first thing in them that cannot be kept; and
-//! whether the tables of the database fit them, where settings name one.
+//! `trueup check`: what the definitions say, or the first thing in them that cannot be kept;
+//! whether what settings say of views fits them, and the tables of the database, where settings
+//! name one.
 
 use super::Failure;
-use super::common::{self, Output, SettingsArgs};
+use super::common::{self, Output, SettingsArgs, failed};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::node::{self, NodeError};
@@ -23,8 +24,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.settings.load()?;
     let definitions = common::compiled(&settings)?;
+    let catalog = Catalog::new(definitions.clone());
+    node::views_fit(&settings.views, &catalog).map_err(failed)?;
     if let Some(database) = &settings.database {
-        look(database, &definitions)?;
+        look(database, &catalog)?;
     }
     common::print(&match args.output {
         Output::Json => format!("{}\n", document(&definitions)),
@@ -33,13 +36,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Looks at the tables of a database that settings name; an index that is missing is a warning.
-fn look(database: &DatabaseSettings, definitions: &Definitions) -> Result<(), Failure> {
-    let catalog = Catalog::new(definitions.clone());
+fn look(database: &DatabaseSettings, catalog: &Catalog) -> Result<(), Failure> {
     let look = async {
-        let tables = node::tables(database, &catalog, Clock::system())?;
-        tables.look(&catalog).await.map_err(NodeError::Database)
+        let tables = node::tables(database, catalog, Clock::system())?;
+        tables.look(catalog).await.map_err(NodeError::Database)
     };
-    let warnings = common::runtime()?.block_on(look).map_err(|error| format!("error: {error}"))?;
+    let warnings = common::runtime()?.block_on(look).map_err(failed)?;
     warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What belongs to a stream by its name, whichever definitions declare it: where its events go to
 //! and come from, and how far they have been applied.
 
-use super::{sink, source};
+use super::{NodeError, sink, source};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::http::Live;
@@ -37,6 +37,34 @@ pub(super) struct Channels {
     /// Whether rows that are recorded go into the log too.
     record_to_log: bool,
     met: BTreeMap<String, Channel>,
+}
+
+/// Whether what settings say of views fits these definitions.
+///
+/// # Errors
+/// [`NodeError::Settings`], for the first that does not.
+pub(crate) fn views_fit(views: &Policies, catalog: &Catalog) -> Result<(), NodeError> {
+    let (_, unfit) = rules(views, catalog);
+    unfit.into_iter().next().map_or(Ok(()), |why| Err(NodeError::Settings(why)))
+}
+
+/// The rules of these definitions' views, and what of the settings does not fit them.
+fn rules(views: &Policies, catalog: &Catalog) -> (BTreeMap<String, Rules>, Vec<String>) {
+    let (mut rules, mut unfit) = (BTreeMap::new(), Vec::new());
+    for (name, said) in views {
+        let of = match catalog.view(name) {
+            Some(view) => Rules::of(view, said),
+            None => Err(format!(
+                "[views.{name}]: there is no view {name}; there are: {}",
+                catalog.view_names()
+            )),
+        };
+        match of {
+            Ok(of) => drop(rules.insert(name.clone(), of)),
+            Err(why) => unfit.push(why),
+        }
+    }
+    (rules, unfit)
 }
 
 impl Channels {
@@ -91,25 +119,6 @@ impl Channels {
         self.met.values()
     }
 
-    /// The rules of these definitions' views, and what of the settings does not fit them.
-    pub(super) fn rules(&self, catalog: &Catalog) -> (BTreeMap<String, Rules>, Vec<String>) {
-        let (mut rules, mut unfit) = (BTreeMap::new(), Vec::new());
-        for (name, said) in &self.views {
-            let of = match catalog.view(name) {
-                Some(view) => Rules::of(view, said),
-                None => Err(format!(
-                    "[views.{name}]: there is no view {name}; there are: {}",
-                    catalog.view_names()
-                )),
-            };
-            match of {
-                Ok(of) => drop(rules.insert(name.clone(), of)),
-                Err(why) => unfit.push(why),
-            }
-        }
-        (rules, unfit)
-    }
-
     /// What serves by these definitions.
     pub(super) fn live(
         &mut self,
@@ -137,7 +146,7 @@ impl Channels {
         let tables = self.fallback.as_ref();
         let tables = tables.map(|fallback| Tables::new(Arc::clone(fallback), &catalog));
         let store = Arc::clone(store);
-        let (rules, unfit) = self.rules(&catalog);
+        let (rules, unfit) = rules(&self.views, &catalog);
         unfit.iter().for_each(|why| tracing::warn!("setting views: {why}"));
         let serving = Serving { catalog, store, clock, max_staleness_us, tables, rules };
         Ok(Live { serving, pusher })

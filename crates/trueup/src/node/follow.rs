@@ -1,7 +1,7 @@
 //! Follows the note of the definitions in service: keeps the lanes that it calls for, serves what
 //! it says, and moves it on when the candidate is hydrated.
 
-use super::channels::Channels;
+use super::channels::{Channels, views_fit};
 use super::lanes::{Catalogs, Ground, Lane, layout};
 use super::{NodeError, NodeOptions, by_name, fallback, letterbox, models, open};
 use crate::catalog::Catalog;
@@ -419,10 +419,7 @@ fn channels(
     let fallback = runtime.block_on(fallback(options))?;
     let (avro, views) = (&options.avro, options.views.clone());
     let record_to_log = options.record_to_log;
-    let channels = Channels::new(log, letterbox, sources, avro, fallback, views, record_to_log);
     // Definitions that come later are only warned of: they must not end what serves.
-    match channels.rules(&options.catalog).1.into_iter().next() {
-        Some(why) => Err(NodeError::Settings(why)),
-        None => Ok(channels),
-    }
+    views_fit(&views, &options.catalog)?;
+    Ok(Channels::new(log, letterbox, sources, avro, fallback, views, record_to_log))
 }

@@ -106,3 +106,18 @@ fn a_source_that_is_away_at_the_start_is_to_be_started() {
     let remedy = "Start the servers that it names, or mend `source` in the settings";
     assert!(said(&output).contains(remedy), "{}", said(&output));
 }
+
+/// What `run` refuses passed.
+#[test]
+fn check_and_run_refuse_views_of_the_settings_in_the_same_words() {
+    let folder = folder();
+    let settings = "[views.rsk]\nunknown = 'null'\n";
+    std::fs::write(folder.path().join("trueup.toml"), settings).unwrap();
+    let check = trueup(folder.path(), &["check"]);
+    let run = trueup(folder.path(), &["run", "--listen", "127.0.0.1:0", "--store", "memory:"]);
+    for output in [&check, &run] {
+        assert_eq!(output.status.code(), Some(1), "{}", said(output));
+    }
+    let told = "error: [views.rsk]: there is no view rsk; there are: risk, approved\n";
+    assert_eq!((said(&check).as_str(), said(&run).as_str()), (told, told));
+}
