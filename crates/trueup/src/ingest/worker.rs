@@ -7,8 +7,8 @@
 //!       lost acknowledged writes
 //! ```
 //!
-//! While a large batch is on its way to the store the next one is polled and worked out, and what has
-//! outgrown its bound is compacted beside both (`writes.rs`).
+//! While a large batch is on its way to the store the next one is polled and worked out, and what
+//! has outgrown its bound is compacted beside both (`writes.rs`).
 //!
 //! A checkpoint is written with the records that it speaks of or after them, never before. What
 //! fails for a while is tried again, from the checkpoints; what cannot mend itself ends the worker

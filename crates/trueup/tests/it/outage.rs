@@ -105,8 +105,8 @@ async fn a_worker_cut_off_from_redis_keeps_events_in_the_log_and_catches_up() {
     becomes(&server, (json!(2_010), "PRESENT")).await;
 }
 
-/// A large write is under way while the next one is worked out. Broken off, both are made again from
-/// the checkpoints; the harm is one of them that counts without the other, or twice.
+/// A large write is under way while the next one is worked out. Broken off, both are made again
+/// from the checkpoints; the harm is one of them that counts without the other, or twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_writes_that_are_broken_off_are_made_again_whole() {
     let redis = RedisServer::plain();
