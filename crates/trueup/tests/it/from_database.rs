@@ -14,7 +14,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+use trueup::catalog::stored;
 use trueup::database::{Ask, DatabasePlace, Names, TableSettings};
+use trueup_core::fold;
 use trueup_core::testing::Dice;
 use trueup_sql::EpochUnit;
 use trueup_store::{At, EmbeddedStore, Log, Options, Store};
@@ -84,15 +86,19 @@ pub(crate) fn copies(data: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with("history-")).collect()
 }
 
-/// All values of all groups, by key.
-pub(crate) async fn state(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+/// All values of all groups, by key, folded to the end: how much of one a worker had folded is a
+/// matter of when it came to it.
+pub(crate) async fn state(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let store = EmbeddedStore::open(&folder.join("data"), Options::STATE).unwrap();
+    let catalog = catalog();
     let mut all = Vec::new();
-    for space in catalog().spaces(0) {
+    for &group in &catalog.streams()[0].groups {
+        let (space, plan) = (catalog.space(group), catalog.plan(group));
         for key in store.keys(space, None, ALL_KEYS).await.unwrap() {
             let read = store.get(&[At { space, key: &key }]).await.unwrap().remove(0);
             let value = read.value.expect("a key has a value");
-            all.push((key, value.base().to_vec(), value.tail().to_vec()));
+            let folded = fold(plan, &key, stored(&value), &catalog.limits).expect("it is sound");
+            all.push((key, folded.base));
         }
     }
     assert!(all.len() > 40, "{} keys", all.len());
