@@ -9,7 +9,7 @@ use crate::ingest::backfill::{
     Asked, BackfillError, Begun, Files, Finish, History, LogState, Plan, Target, UpTo,
 };
 use crate::ingest::source::SourceError;
-use crate::ingest::{IngestError, NewBeginning, Progress, Worker, WorkerOptions};
+use crate::ingest::{IngestError, NewBeginning, Past, Progress, Worker, WorkerOptions};
 use crate::node;
 use crate::place::{Place, SourcePlace, by_stream};
 use crate::release;
@@ -127,6 +127,8 @@ struct Job {
     logs: Arc<Log>,
     source: Option<SourcePlace>,
     target: Target,
+    /// Of this process.
+    data: PathBuf,
     /// Where its history is copied that is not here.
     spool: Spool,
     progress: Arc<Progress>,
@@ -152,6 +154,7 @@ impl Job {
             settings.store.data().ok_or("error: there is no place for a copy; set `data`")?;
         let spool = Spool::new(data, names[stream]);
         Ok(Job {
+            data: data.to_owned(),
             spool,
             catalog,
             stream,
@@ -186,6 +189,8 @@ impl Job {
             return Err(format!("error: no backfill of stream {name} was broken off").into());
         }
         self.target.drop_all().await.map_err(failed)?;
+        let mut past = Past::of(self.stream_name(), Some(&self.data));
+        past.retract(&*self.store).await.map_err(failed)?;
         self.spool.remove().map_err(failed)?;
         println!("{}: what the backfill had built is dropped", self.stream_name());
         Ok(ExitCode::SUCCESS)

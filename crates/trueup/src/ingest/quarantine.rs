@@ -1,6 +1,7 @@
 //! A record that brings down whoever reads it: set aside as a dead letter, so that one record never
-//! stops a stream. It watches over working records out, not over the store: a process that is
-//! killed while it waits for the store ends with nothing in hand, and blames nobody.
+//! stops a stream. It watches over working records out, not over the store. Of a busy stream the
+//! next batch is in hand while the one before is written; once a process has ended with records in
+//! hand, none is while the store is written to, so that what ends there blames no record.
 //!
 //! ```text
 //! batch ─▶ written down ─▶ worked out ─▶ struck out
@@ -142,6 +143,11 @@ impl Quarantine {
             }
         }
         Ok(whole)
+    }
+
+    /// Whether records come one by one, or one has brought the process down before.
+    pub(super) fn is_wary(&self) -> bool {
+        !self.memory.suspects.is_empty() || !self.memory.deaths.is_empty()
     }
 
     fn set_aside(&self, record: &SourceRecord) -> trueup_store::DeadLetter {

@@ -20,6 +20,7 @@ use super::error::IngestError;
 use super::feed::{Came, Feed};
 use super::flood::{Flood, Flooded};
 use super::letterbox::Letterbox;
+use super::past::Past;
 use super::prepare::Prepared;
 use super::progress::{Applied, Bell, Counts, Progress};
 use super::quarantine::{self, Quarantine};
@@ -147,6 +148,7 @@ impl Worker {
         let stream = &options.catalog.streams()[options.stream].stream.name;
         let mut work = Work {
             quarantine: Quarantine::open(options.data.as_deref(), stream, options.lane),
+            past: Past::of(stream, options.data.as_deref()),
             spaces: options.catalog.spaces(options.stream),
             owned: Vec::new(),
             flood: Flood::new(options.max_bad_percent),
@@ -157,6 +159,7 @@ impl Worker {
                 runtime.clone(),
             ),
             in_hand: None,
+            has_settled: false,
             reported: BTreeSet::new(),
             options,
             feed,
@@ -221,10 +224,13 @@ struct Work {
     runtime: Handle,
     stop: Arc<AtomicBool>,
     quarantine: Quarantine,
+    past: Past,
     flood: Flood,
     writes: Writes,
     /// What is to be done when the write that is under way is settled.
     in_hand: Option<InHand>,
+    /// Whether a write was settled since the worker last began again.
+    has_settled: bool,
     /// Names of fields that no column takes, as far as they are in the log.
     reported: BTreeSet<String>,
     /// Of the stream's groups, in their order.
@@ -265,6 +271,7 @@ impl Work {
             Feed::History(_, plan) => {
                 let stand = backfill::stand(&*store, &part.stream.name, &self.spaces, plan);
                 let look = self.runtime.block_on(stand)?;
+                self.runtime.block_on(self.past.declare(&*store))?;
                 return Ok(Standing::fill(part, look));
             }
         };
@@ -272,6 +279,7 @@ impl Work {
         let roster = log.roster()?;
         let number = log.number();
         let mut look = self.runtime.block_on(store.look(&self.spaces))?;
+        let has_past = self.runtime.block_on(self.past.look(&*store, &look.metas))?;
         if let Some(group) = standing::under_way(part, &look) {
             let (stream, group) = (part.stream.name.clone(), catalog.group(group).name.clone());
             return Err(IngestError::UnderWay { stream, group });
@@ -303,7 +311,10 @@ impl Work {
         }
         // Asked of the log only where there is a marker to set: not on every way back.
         let since_us = match look.metas.iter().any(|meta| meta.complete_since_us.is_none()) {
-            true => complete_since(&mut **log, &roster, part.stream.future_us)?,
+            true => {
+                let now = has_past.then(|| self.options.clock.now().0);
+                complete_since(&mut **log, &roster, part.stream.future_us, now)?
+            }
             false => i64::MIN,
         };
         Ok(Standing::begin(part, number, &roster, look, since_us))
@@ -326,6 +337,7 @@ impl Work {
                     let stream = &self.part().stream.name;
                     tracing::warn!(stream, %error, "ingest begins again from the checkpoints");
                     Counts::add(&self.options.progress.counts.rewinds, 1);
+                    self.has_settled = false;
                     self.feed.rest(pause);
                     pause = (pause * 2).min(MAX_PAUSE);
                     if self.stop.load(Ordering::SeqCst) {
@@ -338,7 +350,10 @@ impl Work {
                 }
             };
             match done {
-                Ok(true) if whole => pause = MIN_PAUSE,
+                // A write that is under way may fail yet.
+                Ok(true) if whole && (self.has_settled || !self.writes.is_under_way()) => {
+                    pause = MIN_PAUSE;
+                }
                 Ok(true) => {}
                 Ok(false) => return self.finish(&mut standing),
                 Err(error) if error.mends_itself() => broken = Some(error),
@@ -477,6 +492,11 @@ impl Work {
     }
 
     fn apply(&mut self, standing: &mut Standing, came: &Came) -> Result<(), IngestError> {
+        if self.quarantine.is_wary() {
+            // Nothing is in hand while the store is written to: a process that ends there blames
+            // none of the records that come one by one.
+            self.settle()?;
+        }
         let WorkerOptions { catalog, progress, .. } = &self.options;
         let part = &catalog.streams()[self.options.stream];
         let behind = |group: usize, position: Position| {
@@ -611,7 +631,7 @@ impl Work {
         self.writes.settle()?;
         let Some(InHand { applied, told, .. }) = self.in_hand.take() else { return Ok(()) };
         self.options.progress.advance(self.options.lane, applied);
-        self.dirty = true;
+        (self.dirty, self.has_settled) = (true, true);
         if let Some(places) = told {
             self.feed.applied(&places);
         }
@@ -652,17 +672,20 @@ fn label(part: &StreamPart, avro: Option<&AvroSchemas>, record: &SourceRecord) -
 
 /// The event time since when a state that begins with the log's first records is complete.
 ///
-/// A log held from its first record is the whole history. Else what is gone was admitted, so no
-/// event time in it lies further ahead than the first record's log time and the bound on future
-/// times.
+/// A log held from its first record is the whole history, unless another one was read into the
+/// state: then `with_past` is the present moment. Else what is gone, or was never in it, was
+/// admitted, so no event time in it lies further ahead than the first record's log time and the
+/// bound on future times; in a partition that has had no record, than the present and that bound.
 fn complete_since(
     log: &mut dyn Source,
     roster: &[PartitionInfo],
     future_us: i64,
+    with_past: Option<i64>,
 ) -> Result<i64, IngestError> {
     let mut since_us = i64::MIN;
-    for info in roster.iter().filter(|info| info.first > 0) {
-        let from = log.first_time_us(info.partition)?.unwrap_or(i64::MAX);
+    for info in roster.iter().filter(|info| info.first > 0 || with_past.is_some()) {
+        let empty = with_past.filter(|_| info.first == 0);
+        let from = log.first_time_us(info.partition)?.or(empty).unwrap_or(i64::MAX);
         let ahead = from.saturating_add(future_us).saturating_add(1);
         since_us = since_us.max(ahead);
     }

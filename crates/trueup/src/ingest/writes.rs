@@ -15,10 +15,10 @@ use super::IngestError;
 use super::compact::{Outgrown, compact};
 use super::prepare::Prepared;
 use super::progress::{Counts, Progress};
+use super::quarantine::said;
 use crate::catalog::Catalog;
 use std::fmt;
 use std::future::{poll_fn, ready};
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -89,7 +89,8 @@ impl Writes {
         self.settle()?;
         let (catalog, store) = (Arc::clone(&self.catalog), Arc::clone(&self.store));
         let mut appending: Appending = Box::pin(append(catalog, store, write));
-        // Once is enough to have it on its way; the replies are collected when it is settled.
+        // Once is enough to have it on its way, unless a connection must be made or looked at.
+        // Replies are collected, and a checkpoint that is due is sent, when it is settled.
         let sent = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context)));
         self.appending = Some(match self.runtime.block_on(sent) {
             Poll::Ready(done) => Box::pin(ready(done)),
@@ -154,8 +155,9 @@ impl Writes {
             drop(self.runtime.block_on(appending));
         }
         self.outgrown = Outgrown::default();
-        // What it met, the next append meets too.
-        drop(self.wait_for_compaction());
+        if let Err(error) = self.wait_for_compaction() {
+            tracing::warn!(%error, "a compaction failed; its keys are folded another time");
+        }
     }
 
     fn wait_for_compaction(&mut self) -> Result<(), IngestError> {
@@ -163,7 +165,7 @@ impl Writes {
         match self.runtime.block_on(compacting) {
             Ok(compacted) => compacted,
             Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
+                Ok(panic) => Err(IngestError::Panicked(said(&*panic).to_owned())),
                 // The runtime is being shut down.
                 Err(_) => Ok(()),
             },

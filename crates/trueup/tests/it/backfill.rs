@@ -505,15 +505,67 @@ async fn nothing_is_vouched_for_before_a_history_is_in() {
         let died = trueup(folder.path(), &begin).env("TRUEUP_CRASH", cue).output().unwrap();
         assert_eq!(died.status.signal(), Some(SIGABRT), "{cue}: {}", said(&died));
         let server = Server::of(folder.path(), "serve");
-        for (key, column) in [("card", "n_month"), ("card", "n_ever"), ("merchant", "n_merchant")] {
-            let body = json!({ "keys": [{ key: 1 }], "columns": [column], "deadline_ms": 10_000 });
-            let (status, reply) = post(&server.client, "/v1/features/risk", body).await.unwrap();
-            assert_eq!(status, StatusCode::OK, "{reply}");
-            assert_eq!(reply["rows"][0]["status"], "UNKNOWN", "{cue}: {reply}");
+        for asked in [("card", "n_month"), ("card", "n_ever"), ("merchant", "n_merchant")] {
+            let (value, status) = answer(&server, asked).await;
+            assert_eq!(status, "UNKNOWN", "{cue}: {asked:?}: {value}");
         }
     }
     assert_done(&backfill(folder.path(), &[]));
     assert_taken_over(folder.path(), 12_000, 12_100).await;
+}
+
+/// The answer for a key and column, with its status.
+async fn answer(server: &Server, (key, column): (&str, &str)) -> (Value, Value) {
+    let body = json!({ "keys": [{ key: 1 }], "columns": [column], "deadline_ms": 10_000 });
+    let (status, reply) = post(&server.client, "/v1/features/risk", body).await.unwrap();
+    assert_eq!(status, StatusCode::OK, "{reply}");
+    (reply["rows"][0]["features"][column].clone(), reply["rows"][0]["status"].clone())
+}
+
+/// A group that is begun with a log's first record was taken for whole though a history had been
+/// read into the state: what only that has counted as nothing, without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_log_never_had_is_not_forgotten_when_definitions_change_or_the_store_is_emptied() {
+    const ASKED: [(&str, &str); 3] =
+        [("card", "n_month"), ("card", "n_ever"), ("merchant", "n_merchant")];
+    let redis = RedisServer::plain();
+    let folder = project(&redis.url());
+    write_history(folder.path(), 0..500);
+    assert_done(&backfill(folder.path(), &["--up-to", "first"]));
+    assert_taken_over(folder.path(), 500, 600).await;
+
+    // Every group is another one, and begins with what the log has.
+    let changed = include_str!("pay.sql").replace("FROM payments", "FROM payments WHERE id >= 0");
+    std::fs::write(folder.path().join("pay.sql"), changed).unwrap();
+    let server = Server::start(folder.path());
+    let until = Instant::now() + VOUCHED_WITHIN;
+    let short = |told: &Value| told["candidate"]["stuck"].to_string().contains("complete only");
+    while !short(&definitions(&server).await) {
+        assert!(Instant::now() < until, "{}", definitions(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(counts_are_right(&server.client, 600).await, "what is in service goes on");
+    server.stop();
+    std::fs::write(folder.path().join("pay.sql"), include_str!("pay.sql")).unwrap();
+
+    // The note goes with the rest: once the worker knows by itself, once by its directory.
+    for is_running in [true, false] {
+        let server = is_running.then(|| Server::start(folder.path()));
+        redis.command("FLUSHALL");
+        let server = server.unwrap_or_else(|| Server::start(folder.path()));
+        let until = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < until {
+            for asked in ASKED {
+                let (value, status) = answer(&server, asked).await;
+                assert_eq!((value, status), (Value::Null, json!("UNKNOWN")), "{asked:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        server.stop();
+        let status = trueup(folder.path(), &["status"]).output().unwrap();
+        let said = said(&status);
+        assert!(!said.contains("for ever") && said.contains("64/64"), "{said}");
+    }
 }
 
 /// The worker's records would be dropped with the rest, or stand among those of the history.

@@ -105,6 +105,22 @@ async fn a_worker_cut_off_from_redis_keeps_events_in_the_log_and_catches_up() {
     becomes(&server, (json!(2_010), "PRESENT")).await;
 }
 
+/// The first payment of the last call.
+const LAST: i64 = hot::PAYMENTS - hot::CALL;
+
+/// Payments of one call.
+fn call(first: i64) -> Vec<Value> {
+    (first..first + hot::CALL).map(|id| hot::payment(id, false)).collect()
+}
+
+/// So many that large writes are made of them, without waiting until they are applied.
+async fn log_all_but_the_last_call(server: &Server) {
+    for first in (0..LAST).step_by(hot::CALL as usize) {
+        let (status, reply) = server.post(PAYMENTS, &json!({ "events": call(first) })).await;
+        assert_eq!(status.as_u16(), 200, "{reply}");
+    }
+}
+
 /// How often a worker has begun again from its checkpoints.
 async fn rewinds(server: &Server) -> u64 {
     let metrics = server.send("GET", "/metrics", None, "").await.body;
@@ -128,14 +144,7 @@ async fn large_writes_that_are_broken_off_are_made_again_whole() {
     let options = NodeOptions { max_staleness: bound, ..on_redis(&behind, folder.path()) };
     let server = Server::start(options).await;
     proxy.set(Mode::Swallow);
-    let call = |first: i64| -> Vec<Value> {
-        (first..first + hot::CALL).map(|id| hot::payment(id, false)).collect()
-    };
-    let last = hot::PAYMENTS - hot::CALL;
-    for first in (0..last).step_by(hot::CALL as usize) {
-        let (status, reply) = server.post(PAYMENTS, &json!({ "events": call(first) })).await;
-        assert_eq!(status.as_u16(), 200, "{reply}");
-    }
+    log_all_but_the_last_call(&server).await;
     let (before, until) = (rewinds(&server).await, Instant::now() + PATIENCE);
     proxy.set(Mode::Pass);
     let mut pauses = (5..50).step_by(9).cycle();
@@ -144,7 +153,29 @@ async fn large_writes_that_are_broken_off_are_made_again_whole() {
         proxy.cut();
         tokio::time::sleep(Duration::from_millis(pauses.next().unwrap_or_default())).await;
     }
-    server.push("payments", json!(call(last))).await;
+    server.push("payments", json!(call(LAST))).await;
+    hot::assert_all_are_right(&server, false).await;
+    server.stop().await;
+}
+
+/// A large write is taken for done when it is settled, not when it is sent: a worker that begins
+/// again without a pause each time takes a core and fills a log while Redis has no room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_writes_that_a_full_redis_refuses_are_tried_ever_more_seldom() {
+    let redis = RedisServer::plain();
+    let folder = tempfile::tempdir().unwrap();
+    let bound = Duration::from_secs(60);
+    let options = NodeOptions { max_staleness: bound, ..on_redis(&redis.url(), folder.path()) };
+    let server = Server::start(options).await;
+    redis.command("CONFIG SET maxmemory 1");
+    let before = rewinds(&server).await;
+    log_all_but_the_last_call(&server).await;
+    // Doubled from 20 ms to 2 s, the pauses let ten tries into eight seconds.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let tried = rewinds(&server).await - before;
+    assert!((2..=20).contains(&tried), "{tried} tries");
+    redis.command("CONFIG SET maxmemory 0");
+    server.push("payments", json!(call(LAST))).await;
     hot::assert_all_are_right(&server, false).await;
     server.stop().await;
 }
