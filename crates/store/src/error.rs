@@ -22,12 +22,12 @@ pub enum StoreError {
         /// What the operating system said.
         detail: String,
     },
-    /// The disk is full. Nothing of this write is acknowledged; reads go on; writes go on when
-    /// there is room.
+    /// The disk, or a server's memory, is full. Nothing of this write is acknowledged; reads go
+    /// on; writes go on when there is room.
     Full {
-        /// The database file.
+        /// The database file, or the server.
         path: String,
-        /// What the operating system said.
+        /// What the operating system said, or what is full.
         detail: String,
     },
     /// The disk failed under a write, a read or a sync. What reached it is unknown, so nothing more
@@ -140,7 +140,7 @@ impl StoreError {
                 (Fault::Operator, false, "Check that the directory exists and may be written.")
             }
             Self::Full { .. } => {
-                (Fault::Operator, true, "Make room on the disk; writing resumes by itself.")
+                (Fault::Operator, true, "Make room there; writing resumes by itself.")
             }
             Self::Broken { .. } => (
                 Fault::Machine,
@@ -181,7 +181,7 @@ impl fmt::Display for StoreError {
             }
             Self::InUse { path, pid: None } => write!(f, "{path} is in use by another process.")?,
             Self::Open { path, detail } => write!(f, "{path} cannot be opened: {detail}.")?,
-            Self::Full { path, detail } => write!(f, "The disk of {path} is full: {detail}.")?,
+            Self::Full { path, detail } => write!(f, "{path} cannot take more: {detail}.")?,
             Self::Broken { path, detail } => write!(f, "The disk of {path} failed: {detail}.")?,
             Self::Corrupt { place, detail } => write!(f, "{place} is damaged: {detail}.")?,
             Self::Format { path, found, known } => {
