@@ -99,17 +99,17 @@ impl Writes {
         Ok(())
     }
 
-    /// Waits until the append that is under way is in the store; says whether there was one.
+    /// Waits until the append that is under way is in the store, if there is one.
     ///
     /// # Errors
     /// What the store says. What was written may be there or not: nothing of it counts, and it is
     /// to be written again.
-    pub fn settle(&mut self) -> Result<bool, IngestError> {
-        let Some(appending) = self.appending.take() else { return Ok(false) };
+    pub fn settle(&mut self) -> Result<(), IngestError> {
+        let Some(appending) = self.appending.take() else { return Ok(()) };
         let Appended { prepared, grown } = self.runtime.block_on(appending)?;
         Counts::add(&self.progress.counts.records, grown.len() as u64);
         self.outgrown.add(&self.catalog, &prepared, &grown);
-        Ok(true)
+        Ok(())
     }
 
     /// Begins to compact what has outgrown its bound, unless a compaction is under way: then it

@@ -505,7 +505,7 @@ async fn nothing_is_vouched_for_before_a_history_is_in() {
         let died = trueup(folder.path(), &begin).env("TRUEUP_CRASH", cue).output().unwrap();
         assert_eq!(died.status.signal(), Some(SIGABRT), "{cue}: {}", said(&died));
         let server = Server::of(folder.path(), "serve");
-        for asked in [("card", "n_month"), ("card", "n_ever"), ("merchant", "n_merchant")] {
+        for asked in ASKED {
             let (value, status) = answer(&server, asked).await;
             assert_eq!(status, "UNKNOWN", "{cue}: {asked:?}: {value}");
         }
@@ -513,6 +513,10 @@ async fn nothing_is_vouched_for_before_a_history_is_in() {
     assert_done(&backfill(folder.path(), &[]));
     assert_taken_over(folder.path(), 12_000, 12_100).await;
 }
+
+/// A key and column of each group.
+const ASKED: [(&str, &str); 3] =
+    [("card", "n_month"), ("card", "n_ever"), ("merchant", "n_merchant")];
 
 /// The answer for a key and column, with its status.
 async fn answer(server: &Server, (key, column): (&str, &str)) -> (Value, Value) {
@@ -526,8 +530,6 @@ async fn answer(server: &Server, (key, column): (&str, &str)) -> (Value, Value) 
 /// read into the state: what only that has counted as nothing, without a word.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_log_never_had_is_not_forgotten_when_definitions_change_or_the_store_is_emptied() {
-    const ASKED: [(&str, &str); 3] =
-        [("card", "n_month"), ("card", "n_ever"), ("merchant", "n_merchant")];
     let redis = RedisServer::plain();
     let folder = project(&redis.url());
     write_history(folder.path(), 0..500);

@@ -2,6 +2,7 @@
 //! meanwhile, and that all is right afterwards.
 
 use crate::hot;
+use crate::overload;
 use crate::support::{SQL, Server, TEN, options, payment};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -123,13 +124,8 @@ async fn log_all_but_the_last_call(server: &Server) {
 
 /// How often a worker has begun again from its checkpoints.
 async fn rewinds(server: &Server) -> u64 {
-    let metrics = server.send("GET", "/metrics", None, "").await.body;
-    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
-    let counted = metrics.lines().find_map(|line| {
-        let counted = line.strip_prefix("trueup_ingest_total{")?;
-        counted.contains("what=\"rewinds\"").then(|| counted.rsplit(' ').next())?
-    });
-    counted.unwrap().parse().unwrap()
+    let name = r#"trueup_ingest_total{stream="payments",what="rewinds"}"#;
+    overload::value(&overload::metrics(server).await, name)
 }
 
 /// A large write is under way while the next one is worked out. Broken off, both are made again
@@ -140,8 +136,7 @@ async fn large_writes_that_are_broken_off_are_made_again_whole() {
     let proxy = Proxy::before(redis.port());
     let folder = tempfile::tempdir().unwrap();
     let behind = format!("redis://127.0.0.1:{}", proxy.port());
-    let bound = Duration::from_secs(60);
-    let options = NodeOptions { max_staleness: bound, ..on_redis(&behind, folder.path()) };
+    let options = NodeOptions { max_staleness: PATIENCE, ..on_redis(&behind, folder.path()) };
     let server = Server::start(options).await;
     proxy.set(Mode::Swallow);
     log_all_but_the_last_call(&server).await;
@@ -164,8 +159,7 @@ async fn large_writes_that_are_broken_off_are_made_again_whole() {
 async fn large_writes_that_a_full_redis_refuses_are_tried_ever_more_seldom() {
     let redis = RedisServer::plain();
     let folder = tempfile::tempdir().unwrap();
-    let bound = Duration::from_secs(60);
-    let options = NodeOptions { max_staleness: bound, ..on_redis(&redis.url(), folder.path()) };
+    let options = NodeOptions { max_staleness: PATIENCE, ..on_redis(&redis.url(), folder.path()) };
     let server = Server::start(options).await;
     redis.command("CONFIG SET maxmemory 1");
     let before = rewinds(&server).await;

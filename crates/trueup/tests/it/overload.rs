@@ -293,13 +293,13 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
     String::from_utf8(said).unwrap()
 }
 
-async fn metrics(server: &Server) -> String {
+pub(crate) async fn metrics(server: &Server) -> String {
     let reply = server.send("GET", "/metrics", None, "").await;
     String::from_utf8(reply.body.to_vec()).unwrap()
 }
 
 /// A metric's value, which is a whole number.
-fn value(metrics: &str, name: &str) -> u64 {
+pub(crate) fn value(metrics: &str, name: &str) -> u64 {
     let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     found.unwrap_or_else(|| panic!("no {name} in\n{metrics}"))
 }
