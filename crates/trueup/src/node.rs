@@ -7,7 +7,7 @@ mod keeper;
 mod lanes;
 mod models;
 
-pub(crate) use self::away::store_at_start;
+pub(crate) use self::away::open_at_start;
 pub(crate) use self::channels::views_fit;
 
 use self::follow::Follower;

@@ -146,9 +146,7 @@ impl Job {
             catalog.streams().iter().map(|part| part.stream.name.as_str()).collect();
         let mut sources = by_stream(&settings.sources, &names).map_err(failed)?;
         sources.retain(|(of, place)| *of == stream && !matches!(place, SourcePlace::File(_)));
-        let opened = node::open(&settings.store, true).await;
-        let (store, logs) =
-            opened.map_err(|error| failed(node::store_at_start(error, &settings.store)))?;
+        let (store, logs) = node::open_at_start(&settings.store, true).await.map_err(failed)?;
         let target = Target::new(Arc::clone(&catalog), stream, Arc::clone(&store));
         let data =
             settings.store.data().ok_or("error: there is no place for a copy; set `data`")?;

@@ -91,9 +91,7 @@ async fn read(
     wanted: &[(usize, Key)],
 ) -> Result<Vec<Read>, Failure> {
     let failed = |error: trueup_store::StoreError| format!("error: {error}");
-    let (store, _) = node::open(place, false)
-        .await
-        .map_err(|error| failed(node::store_at_start(error, place)))?;
+    let (store, _) = node::open_at_start(place, false).await.map_err(failed)?;
     let at = |(group, key): &(usize, Key)| (catalog.space(*group), key.bytes().to_vec());
     let ats: Vec<_> = wanted.iter().map(at).collect();
     let ats: Vec<At<'_>> = ats.iter().map(|(space, key)| At { space: *space, key }).collect();

@@ -1,11 +1,12 @@
 //! What is away when a process starts. One that runs waits for it, and says so; one that starts
 //! ends over it, and there is nothing left that could try again.
 
-use super::NodeError;
+use super::{NodeError, open};
 use crate::ingest::IngestError;
 use crate::place::Place;
 use crate::release::ReleaseError;
-use trueup_store::StoreError;
+use std::sync::Arc;
+use trueup_store::{Log, Store, StoreError};
 
 /// The remedy for a store.
 const STORE: &str = "Start that server, or mend `store` in the settings.";
@@ -14,7 +15,7 @@ const STORE: &str = "Start that server, or mend `store` in the settings.";
 const SOURCE: &str = "Start the servers that it names, or mend `source` in the settings";
 
 /// The error of a store that was to be opened, as it is for a process that ends over it.
-pub(crate) fn store_at_start(error: StoreError, place: &Place) -> StoreError {
+fn store_at_start(error: StoreError, place: &Place) -> StoreError {
     match error {
         StoreError::Unavailable { detail } => StoreError::Unfit {
             place: format!("setting store, {place}"),
@@ -23,6 +24,17 @@ pub(crate) fn store_at_start(error: StoreError, place: &Place) -> StoreError {
         },
         other => other,
     }
+}
+
+/// Opens the state, and the logs, for a process that ends if it cannot.
+///
+/// # Errors
+/// The store's, with the remedy for such a process.
+pub(crate) async fn open_at_start(
+    place: &Place,
+    ingest: bool,
+) -> Result<(Arc<dyn Store>, Option<Arc<Log>>), StoreError> {
+    open(place, ingest).await.map_err(|error| store_at_start(error, place))
 }
 
 impl NodeError {
